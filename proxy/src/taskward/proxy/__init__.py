@@ -1,0 +1,1 @@
+"""The taskclusterProxy: lets a task call Taskcluster without ever seeing a credential."""

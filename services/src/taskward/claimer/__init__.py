@@ -1,0 +1,1 @@
+"""Claims runs, keeps their claims alive and resolves them."""

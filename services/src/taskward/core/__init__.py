@@ -1,0 +1,1 @@
+"""What the queue's processes agree on: tasks, phases, jobs, records, settings, errors, log."""

@@ -1,0 +1,72 @@
+"""Every name that stands in Redis, on one page.
+
+Who writes and who reads is enforced by the ACL (`acl.py`); a stolen password of one role opens its rows only.
+`RUN` is `<taskId>/<runId>`.
+
+=========================  ======  =====================================================  =========  ==================
+key                        type    holds                                                  written by read by
+=========================  ======  =====================================================  =========  ==================
+``tw:run:RUN``             hash    the run record, see `record.py` (no credential)        claimer,   claimer, executor,
+                                                                                          executor,  uploader, reaper
+                                                                                          uploader
+``tw:runs``                set     every RUN that is claimed and not yet resolved         claimer    all of the above
+``tw:creds:RUN``           string  JSON: clientId, accessToken, certificate (JSON text),  claimer    uploader, proxy
+                                   takenUntil, authorizedScopes (what a task may do
+                                   through the proxy)
+``tw:peer:ADDRESS``        hash    taskId, runId, uid: who may use the proxy at that      executor   proxy
+                                   local address (127/8); `uid` is the task's user
+``tw:log:TOKEN``           string  JSON: taskId, runId, path of the log file              executor   gateway
+``tw:inbox``               list    RUNs that want the claimer's attention                 executor,  claimer
+                                                                                          uploader,
+                                                                                          reaper
+``tw:pending:RUN``         set     upload batches that are not done                       executor   uploader
+``tw:manifest:RUN``        hash    artifact name -> JSON of what was uploaded             uploader   uploader
+``tw:notes:RUN``           list    lines that the uploader adds to the end of the log     uploader   uploader
+=========================  ======  =====================================================  =========  ==================
+
+Channel ``tw:creds``: the claimer publishes RUN each time it has stored new credentials.
+
+Queues of RQ (``rq:queue:<name>``; one per worker process): ``execute`` (job ids ``x-…``), ``upload`` (``u-…``).
+The messages themselves are listed in `jobs.py`.
+"""
+
+from typing import Final
+
+RUNS: Final = "tw:runs"
+INBOX: Final = "tw:inbox"
+CREDENTIALS_CHANNEL: Final = "tw:creds"
+
+
+def run(run_key: str) -> str:
+    """The run record of ``taskId/runId``."""
+    return f"tw:run:{run_key}"
+
+
+def credentials(run_key: str) -> str:
+    """The newest claim credentials of a run."""
+    return f"tw:creds:{run_key}"
+
+
+def peer(address: str) -> str:
+    """Which run may use the proxy at this local address."""
+    return f"tw:peer:{address}"
+
+
+def log(token: str) -> str:
+    """Which log a live-log token opens."""
+    return f"tw:log:{token}"
+
+
+def pending(run_key: str) -> str:
+    """Upload batches of a run that are not done."""
+    return f"tw:pending:{run_key}"
+
+
+def manifest(run_key: str) -> str:
+    """What has been uploaded for a run."""
+    return f"tw:manifest:{run_key}"
+
+
+def notes(run_key: str) -> str:
+    """Lines for the end of a run's log."""
+    return f"tw:notes:{run_key}"

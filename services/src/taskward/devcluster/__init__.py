@@ -1,0 +1,1 @@
+"""A development Taskcluster: enough of it for a worker's whole life."""

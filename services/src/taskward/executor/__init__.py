@@ -1,0 +1,1 @@
+"""Runs one task at a time: engines, features, workdir, collect."""

@@ -1,0 +1,1 @@
+"""Serves live logs of running tasks."""

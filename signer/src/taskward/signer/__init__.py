@@ -1,0 +1,1 @@
+"""The chain-of-trust signer (policy, no key) and its keyholder (keys, no policy)."""

@@ -1,0 +1,1 @@
+"""Uploads artifacts: createArtifact, PUT, finish; certify."""
