@@ -1,0 +1,90 @@
+"""What the keyholder gives up before it touches a key: privileges, core dumps, debuggers and the network."""
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import socket
+import struct
+from typing import Final
+
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_SECCOMP: Final = 22
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_SECCOMP_MODE_FILTER: Final = 2
+_CLONE_NEWNET: Final = 0x40000000
+_MAX_OPEN_FILES: Final = 256
+
+# linux/bpf_common.h, linux/seccomp.h and linux/audit.h
+_LOAD_WORD: Final = 0x20
+_JUMP_EQUAL: Final = 0x15
+_JUMP_GREATER_OR_EQUAL: Final = 0x35
+_RETURN: Final = 0x06
+_ALLOW: Final = 0x7FFF0000
+_DENY: Final = 0x00050000 | errno.EACCES
+_OFFSET_NUMBER, _OFFSET_ARCHITECTURE, _OFFSET_FIRST_ARGUMENT = 0, 4, 16
+_X32_BIT: Final = 0x40000000
+_IO_URING_SETUP: Final = 425
+_ARCHITECTURES: Final = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+"""Machine -> (audit name of the architecture, number of the system call ``socket``)."""
+
+
+def confine() -> tuple[str, ...]:
+    """Give up whatever can be given up, for this process and its children, for good.
+
+    Returns what this system did not allow, in words for the log; none of it is needed for correct work.
+    Call it before any thread is started.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = min(_MAX_OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    attempts = {
+        "no new privileges": lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1),
+        "not dumpable": lambda: _prctl(_PR_SET_DUMPABLE, 0),
+        "an empty network namespace (needs root)": _leave_network,
+        "sockets of the Unix family only": _forbid_network_sockets,
+    }
+    return tuple(f"{name}: {failure}" for name, attempt in attempts.items() if (failure := attempt()))
+
+
+def _leave_network() -> str:
+    return _outcome(_libc().unshare(_CLONE_NEWNET))
+
+
+def _forbid_network_sockets() -> str:
+    """A seccomp filter: ``socket`` makes Unix sockets only; io_uring, which could make others, is closed."""
+    if platform.machine() not in _ARCHITECTURES:
+        return f"not written for {platform.machine()}"
+    architecture, socket_call = _ARCHITECTURES[platform.machine()]
+    program = b"".join(
+        struct.pack("=HBBI", *step)
+        for step in (
+            (_LOAD_WORD, 0, 0, _OFFSET_ARCHITECTURE),
+            (_JUMP_EQUAL, 0, 7, architecture),  # another ABI has other numbers: deny
+            (_LOAD_WORD, 0, 0, _OFFSET_NUMBER),
+            (_JUMP_GREATER_OR_EQUAL, 5, 0, _X32_BIT),
+            (_JUMP_EQUAL, 4, 0, _IO_URING_SETUP),
+            (_JUMP_EQUAL, 0, 2, socket_call),
+            (_LOAD_WORD, 0, 0, _OFFSET_FIRST_ARGUMENT),
+            (_JUMP_EQUAL, 0, 1, socket.AF_UNIX),
+            (_RETURN, 0, 0, _ALLOW),
+            (_RETURN, 0, 0, _DENY),
+        )
+    )
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    return _outcome(_libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0))
+
+
+def _prctl(option: int, value: int) -> str:
+    return _outcome(_libc().prctl(option, value, 0, 0, 0))
+
+
+def _outcome(result: int) -> str:
+    return os.strerror(ctypes.get_errno()) if result else ""
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,103 @@
+"""The three keys and what each may sign."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from taskward.signer.keyholder import keyfiles
+from taskward.signer.keyholder.ed25519 import Ed25519Key
+from taskward.signer.keyholder.errors import RefusedBodyError, UnusableKeyError
+from taskward.signer.keyholder.openpgp import OpenPgpKey
+from taskward.signer.keyholder.settings import KeyholderSettings
+
+_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+class Keyring:
+    """Every private key, loaded and proven at construction; a context manager that ends gpg's agent.
+
+    Raises `UnusableKeyError`. One process at a time holds a keys directory.
+    """
+
+    def __init__(self, settings: KeyholderSettings) -> None:
+        directory = settings.keys_dir
+        _make_directory(directory, 0o700)
+        keyfiles.check_private_tree(directory)
+        self._lock = keyfiles.lock(directory)
+        self._ed25519 = Ed25519Key.load_or_make(directory / "ed25519.key")
+        self._dsse = Ed25519Key.load_or_make(directory / "dsse.key")
+        if self._dsse.public_base64 == self._ed25519.public_base64:
+            raise UnusableKeyError(
+                f"dsse.key and ed25519.key in {directory} are the same key; move dsse.key away"
+            )
+        self._openpgp = OpenPgpKey.load_or_make(
+            directory / "openpgp",
+            settings.openpgp_algorithm,
+            settings.openpgp_expires_days,
+            settings.user_name,
+            settings.user_email,
+        )
+
+    def sign(self, form: str, body: bytes) -> bytes:
+        """The clear-signed text (``openpgp``) or 64 bytes (``ed25519``, ``dsse``).
+
+        ``ed25519`` signs the body itself; ``dsse`` the DSSE pre-authentication encoding of the body as an
+        in-toto statement, with another key.
+
+        Raises `RefusedBodyError` (do not repeat) or `SigningError`.
+        """
+        match form:
+            case "openpgp":
+                return self._openpgp.clear_sign(body)
+            case "ed25519":
+                return self._ed25519.sign(body)
+            case "dsse":
+                return self._dsse.sign(pre_authentication_encoding(_PAYLOAD_TYPE, body))
+            case _:
+                raise RefusedBodyError(f"there is no form {form!r}")
+
+    def public(self) -> dict[str, Any]:
+        """``{"openpgp": {armored, fingerprint, keyId, algorithm, created, expires},
+        "ed25519": {publicKey, keyId, created, expires}, "dsse": {like ed25519}}``; times ISO 8601 or null.
+        """
+        return {
+            "openpgp": self._openpgp.public(),
+            "ed25519": self._ed25519.public(),
+            "dsse": self._dsse.public(),
+        }
+
+    def publish(self, directory: Path) -> None:
+        """Write the public halves, readable by everybody; the names are in the package's docstring."""
+        _make_directory(directory, 0o755)
+        files = {
+            "openpgp.asc": self._openpgp.armored,
+            "ed25519.pub": self._ed25519.public_base64,
+            "dsse.pub": self._dsse.public_base64,
+            "keys.json": json.dumps(self.public(), indent=2) + "\n",
+        }
+        for name, text in files.items():
+            keyfiles.write_new(directory / name, text.encode(), 0o644)
+
+    def __enter__(self) -> "Keyring":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._openpgp.close()
+
+
+def pre_authentication_encoding(payload_type: str, body: bytes) -> bytes:
+    """What a DSSE signature covers: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+
+
+def _make_directory(directory: Path, mode: int) -> None:
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        if mode == 0o755 and directory.stat().st_mode & 0o055 != 0o055:
+            directory.chmod(mode)  # the umask of this process is for private files
+    except OSError as error:
+        raise UnusableKeyError(f"cannot make the directory {directory}: {error.strerror}") from error
