@@ -1,0 +1,57 @@
+"""The Redis connection of a role: Unix socket, own user, retries that outlast a restart of the server.
+
+Retrying is safe because every step of ours may be delivered twice (`functions.lua`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+_RETRIES: Final = 120
+_LONGEST_PAUSE_S: Final = 1.0
+_FIRST_PAUSE_S: Final = 0.02
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """Where Redis is and who we are there; the password is a file that only the role can read."""
+
+    socket: Path
+    user: str
+    password_file: Path
+
+
+def connect(address: RedisAddress) -> Redis:
+    """A client that waits about two minutes for a server that is away before it gives up.
+
+    Raises:
+        OSError: the password file cannot be read.
+    """
+    return Redis(
+        unix_socket_path=str(address.socket),
+        username=address.user,
+        password=address.password_file.read_text().strip(),
+        retry=Retry(ExponentialBackoff(cap=_LONGEST_PAUSE_S, base=_FIRST_PAUSE_S), _RETRIES),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, ConnectionError, FileNotFoundError],
+        health_check_interval=0,
+    )
+
+
+def load_functions(redis: Redis) -> None:
+    """Loads `functions.lua` (the administrator's right), replacing an older version.
+
+    Raises:
+        ResponseError: the server refused the library.
+    """
+    redis.function_load((Path(__file__).parent / "functions.lua").read_text(), replace=True)
+
+
+def text(value: object) -> str:
+    """A string out of what Redis answered (bytes, or nothing)."""
+    return value.decode() if isinstance(value, bytes) else str(value or "")

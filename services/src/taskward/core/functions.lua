@@ -1,0 +1,130 @@
+#!lua name=tw
+-- Every step that touches more than one key of a run is one of these functions: it happens whole or not at all.
+-- Roles get +fcall and never +eval; the commands inside are checked against the caller's own rights.
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] .. '.' .. string.format('%06d', t[2])
+end
+
+local function contains(csv, word)
+  for item in string.gmatch(csv, '[^,]+') do
+    if item == word then return true end
+  end
+  return false
+end
+
+-- a job of RQ, once: its hash, its place in the queue, the queue's name
+local function enqueue(job, queue, queues, id, fields)
+  if redis.call('EXISTS', job) == 1 then return 0 end
+  redis.call('HSET', job, unpack(fields))
+  redis.call('RPUSH', queue, id)
+  redis.call('SADD', queues, queue)
+  return 1
+end
+
+local function slice(args, first, count)
+  local out = {}
+  for i = first, first + count - 1 do out[#out + 1] = args[i] end
+  return out
+end
+
+-- A claim becomes a record, credentials and a job, once.
+-- KEYS run, runs, credentials, job, queue, queues   ARGV run, credentials, n, field, value..., job id, field, value...
+redis.register_function('tw_claim', function(keys, args)
+  if redis.call('EXISTS', keys[1]) == 1 then return 0 end
+  local n = tonumber(args[3])
+  redis.call('HSET', keys[1], 'phase', 'claimed', 'since', now(), 'owner', '', unpack(slice(args, 4, n)))
+  redis.call('SADD', keys[2], args[1])
+  redis.call('SET', keys[3], args[2])
+  enqueue(keys[4], keys[5], keys[6], args[4 + n], slice(args, 5 + n, #args - 4 - n))
+  return 1
+end)
+
+-- Compare and set. Refused with {0, phase, owner}: whoever can prove that owner dead calls again and names it.
+-- KEYS run   ARGV allowed phases (csv), new phase, new owner, owner that may be replaced, field, value...
+redis.register_function('tw_move', function(keys, args)
+  local phase = redis.call('HGET', keys[1], 'phase') or 'absent'
+  local owner = redis.call('HGET', keys[1], 'owner') or ''
+  local taken = owner ~= '' and owner ~= args[3] and owner ~= args[4]
+  if not contains(args[1], phase) or taken then return {0, phase, owner} end
+  redis.call('HSET', keys[1], 'phase', args[2], 'owner', args[3], 'since', now(), unpack(args, 5))
+  return {1, phase, owner}
+end)
+
+-- collecting -> uploading: every batch is pending and queued in the same step; without batches the last step is queued.
+-- KEYS run, pending, queue, queues, finish job, job...
+-- ARGV owner, fields of each job (n), finish id, finish fields..., id, fields..., id, fields...
+redis.register_function('tw_fanout', function(keys, args)
+  local phase = redis.call('HGET', keys[1], 'phase') or 'absent'
+  local owner = redis.call('HGET', keys[1], 'owner') or ''
+  if phase ~= 'collecting' or owner ~= args[1] then return {0, phase, owner} end
+  local n, at = tonumber(args[2]), 3
+  local batches = #keys - 5
+  redis.call('HSET', keys[1], 'phase', batches > 0 and 'uploading' or 'finishing', 'owner', '', 'since', now())
+  if batches == 0 then
+    enqueue(keys[5], keys[3], keys[4], args[at], slice(args, at + 1, n))
+  end
+  for k = 6, #keys do
+    at = at + 1 + n
+    redis.call('SADD', keys[2], args[at])
+    enqueue(keys[k], keys[3], keys[4], args[at], slice(args, at + 1, n))
+  end
+  return {1, phase, owner}
+end)
+
+-- A batch is done; the last one out moves the run on and queues the last step.
+-- KEYS run, pending, finish job, queue, queues   ARGV batch id, finish id, field, value...
+redis.register_function('tw_done', function(keys, args)
+  if redis.call('SREM', keys[2], args[1]) == 0 then return -1 end
+  local left = redis.call('SCARD', keys[2])
+  if left == 0 and redis.call('HGET', keys[1], 'phase') == 'uploading' then
+    redis.call('HSET', keys[1], 'phase', 'finishing', 'owner', '', 'since', now())
+    enqueue(keys[3], keys[4], keys[5], args[2], slice(args, 3, #args - 2))
+  end
+  return left
+end)
+
+-- Everything is uploaded (or given up): the claimer's turn.
+-- KEYS run, inbox   ARGV run, allowed phases (csv), field, value...
+redis.register_function('tw_uploaded', function(keys, args)
+  local phase = redis.call('HGET', keys[1], 'phase') or 'absent'
+  if not contains(args[2], phase) then return {0, phase, ''} end
+  redis.call('HSET', keys[1], 'phase', 'uploaded', 'owner', '', 'since', now(), unpack(args, 3))
+  redis.call('RPUSH', keys[2], args[1])
+  return {1, phase, ''}
+end)
+
+-- The queue knows: the run leaves the active ones; its record stays for a while, its credentials go at once.
+-- KEYS run, runs, credentials, pending, manifest, notes   ARGV run, seconds to keep the record
+redis.register_function('tw_resolved', function(keys, args)
+  redis.call('HSET', keys[1], 'phase', 'resolved', 'owner', '', 'since', now())
+  redis.call('EXPIRE', keys[1], args[2])
+  redis.call('DEL', keys[3], keys[4], keys[5], keys[6])
+  return redis.call('SREM', keys[2], args[1])
+end)
+
+-- An orphaned job goes back to the front of its queue, once, and not for ever.
+-- KEYS wip, intermediate, queue, job, failed   ARGV member of wip ('' = only in intermediate), job id, most requeues
+redis.register_function('tw_requeue', function(keys, args)
+  local got = 0
+  if args[1] ~= '' then
+    got = redis.call('ZREM', keys[1], args[1])
+  else
+    for _, member in ipairs(redis.call('ZRANGE', keys[1], 0, -1)) do
+      if string.sub(member, 1, #args[2] + 1) == args[2] .. ':' then return 0 end
+    end
+  end
+  local waiting = redis.call('LREM', keys[2], 1, args[2])
+  if got + waiting == 0 or redis.call('EXISTS', keys[4]) == 0 then return 0 end
+  local status = redis.call('HGET', keys[4], 'status') or ''
+  if contains('finished,failed,stopped,canceled', status) then return 0 end
+  if redis.call('HINCRBY', keys[4], 'tw_requeues', 1) > tonumber(args[3]) then
+    redis.call('HSET', keys[4], 'status', 'failed')
+    redis.call('ZADD', keys[5], tonumber(redis.call('TIME')[1]) + 86400, args[2])
+    return -1
+  end
+  redis.call('HSET', keys[4], 'status', 'queued')
+  redis.call('LPUSH', keys[3], args[2])
+  return 1
+end)

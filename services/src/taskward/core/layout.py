@@ -1,0 +1,86 @@
+"""Where everything lies below `state_dir`, who owns it and who may enter.
+
+==================  ==========================  =====================================================================
+path                owner:group mode (as root)  what
+==================  ==========================  =====================================================================
+run/redis/          tw-redis:tw-queue 2750      redis.sock: the queue's processes are in tw-queue; no task ever is
+run/signer/         tw-signer:tw-sign 2750      signer.sock: the uploader is in tw-sign
+run/keyholder/      tw-keys:tw-hold 2750        keyholder.sock: only the signer is in tw-hold
+run/status/         root:tw-queue 1770          health and metrics sockets
+run/supervisor/     root 0700                   supervisor.sock, supervisord.conf and pid
+locks/execute/      root 0755                   proof of life of executors
+locks/upload/       tw-uploader 0755            proof of life of uploaders
+logs/               root:tw-logs 0750           one directory a run: live.log, done
+outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
+tasks/              root 0711                   one directory a run, owned by its own user, 0700
+secrets/ROLE/       that role 0500              redis-password, access-token
+keys/               tw-keys 0700                private keys
+public-keys/        tw-keys 0755                public halves
+redis/, signer/,    their role 0700             what these processes keep
+devcluster/
+==================  ==========================  =====================================================================
+
+As an ordinary user everything belongs to that user, 0700.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskward.core.ids import RunId
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one state directory."""
+
+    state_dir: Path
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where Redis listens."""
+        return self.state_dir / "run/redis/redis.sock"
+
+    @property
+    def signer_socket(self) -> Path:
+        """Where the signer listens."""
+        return self.state_dir / "run/signer/signer.sock"
+
+    @property
+    def keyholder_socket(self) -> Path:
+        """Where the keyholder listens."""
+        return self.state_dir / "run/keyholder/keyholder.sock"
+
+    @property
+    def logs(self) -> Path:
+        """The log directories of all runs."""
+        return self.state_dir / "logs"
+
+    @property
+    def tasks(self) -> Path:
+        """The working directories of all runs."""
+        return self.state_dir / "tasks"
+
+    def locks(self, queue: str) -> Path:
+        """Proof of life of the workers of `queue`."""
+        return self.state_dir / "locks" / queue
+
+    def log_directory(self, run: RunId) -> Path:
+        """``live.log`` while the run lives, ``done`` when nothing more will come."""
+        return self.logs / run.directory
+
+    def outbox(self, run: RunId) -> Path:
+        """``index.json`` and what it lists."""
+        return self.state_dir / "outbox" / run.directory
+
+    def task_directory(self, run: RunId) -> Path:
+        """Parent of the task's own directory."""
+        return self.tasks / run.directory
+
+    def redis_password(self, role: str) -> Path:
+        """The role's Redis password."""
+        return self.state_dir / "secrets" / role / "redis-password"
+
+    @property
+    def access_token(self) -> Path:
+        """The worker's own Taskcluster token, for the claimer only."""
+        return self.state_dir / "secrets/claimer/access-token"

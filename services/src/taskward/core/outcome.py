@@ -1,0 +1,69 @@
+"""How a run ends: generic-worker's resolution table (`docs/compatibility.md`) as a value."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, Self
+
+State = Literal["completed", "failed", "exception"]
+
+EXCEPTION_REASONS: Final = frozenset(
+    {
+        "malformed-payload",
+        "resource-unavailable",
+        "internal-error",
+        "worker-shutdown",
+        "intermittent-task",
+        "superseded",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """State and reason as the queue knows them; `message` is for people.
+
+    For `completed` and `failed` the reason equals the state. `unreported` means that the queue has decided already
+    (canceled, deadline exceeded, claim lost): nothing is reported.
+    """
+
+    state: State
+    reason: str
+    message: str = ""
+    unreported: bool = False
+
+    def __post_init__(self) -> None:
+        known = EXCEPTION_REASONS if self.state == "exception" and not self.unreported else None
+        if known is not None and self.reason not in known:
+            raise ValueError(f"unknown reason {self.reason!r}")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run completed."""
+        return self.state == "completed"
+
+    def to_json(self) -> str:
+        """The form that the run record holds."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The reverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+COMPLETED: Final = Outcome("completed", "completed")
+
+
+def failed(message: str) -> Outcome:
+    """The task's own fault or bad luck."""
+    return Outcome("failed", "failed", message)
+
+
+def exception(reason: str, message: str) -> Outcome:
+    """Not the command's fault; `reason` is one of `EXCEPTION_REASONS`."""
+    return Outcome("exception", reason, message)
+
+
+def decided_by_queue(reason: str) -> Outcome:
+    """The queue has resolved the run itself (canceled, deadline-exceeded, claim-expired): report nothing."""
+    return Outcome("exception", reason, f"the queue resolved the run: {reason}", unreported=True)

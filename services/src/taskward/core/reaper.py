@@ -1,0 +1,168 @@
+"""The reaper: gives orphaned jobs back to their queue within moments of their worker's death.
+
+A worker is dead when nobody holds its lock file (`worker.py`). A pidfd per worker wakes the reaper at once; a tick every
+second is the net. Jobs that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
+
+Rules that keep it right: the dead are listed before the registries are read; an execution without a known worker is left
+alone until its lock is seen to be gone; a job that is only in the intermediate list gets a short grace, since its worker
+may be about to register it; after a death it sweeps again a few times, since a job process may outlive its worker by
+some milliseconds.
+"""
+
+import logging
+import os
+import select
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from redis import Redis
+
+from taskward.core import log
+from taskward.core.connection import connect, text
+from taskward.core.ids import RunId
+from taskward.core.jobs import QUEUES, Queue
+from taskward.core.outcome import exception
+from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Records
+from taskward.core.settings import Settings
+from taskward.core.worker import is_locked, visible
+
+MAX_REQUEUES: Final = 5
+GRACE_S: Final = 1.0
+TICK_S: Final = 1.0
+AFTER_A_DEATH_S: Final = (0.02, 0.1, 0.5)
+
+_logger = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Looks once over all queues; idempotent, and safe beside living workers."""
+
+    def __init__(self, redis: Redis, locks: dict[Queue, Path]) -> None:
+        self._redis, self._records, self._locks = redis, Records(redis), locks
+        self._waiting: dict[tuple[str, str], float] = {}
+
+    def sweep(self) -> None:
+        """Requeues what is orphaned, ends what is given up."""
+        for queue, lock_dir in self._locks.items():
+            self._orphans(queue, lock_dir)
+            self._given_up(queue)
+
+    def _orphans(self, queue: Queue, lock_dir: Path) -> None:
+        alive = {path.name for path in visible(lock_dir) if is_locked(path)}
+        registered = [text(member) for member in self._redis.zrange(f"rq:wip:{queue.name}", 0, -1)]
+        for member in registered:
+            worker = self._redis.hget(f"rq:execution:{member}", "worker_name")
+            if worker is None or text(worker) not in alive | self._newborn(lock_dir):
+                self._requeue(queue, member, member.partition(":")[0])
+        self._unregistered(queue, {member.partition(":")[0] for member in registered})
+
+    @staticmethod
+    def _newborn(lock_dir: Path) -> set[str]:
+        """Workers that came to life after the list was made."""
+        return {path.name for path in visible(lock_dir) if is_locked(path)}
+
+    def _unregistered(self, queue: Queue, registered: set[str]) -> None:
+        between = {text(job) for job in self._redis.lrange(f"{queue.key}:intermediate", 0, -1)} - registered
+        now = time.monotonic()
+        self._waiting = {k: v for k, v in self._waiting.items() if k[0] != queue.name or k[1] in between}
+        for job in between:
+            if now - self._waiting.setdefault((queue.name, job), now) >= GRACE_S:
+                self._requeue(queue, "", job)
+
+    def _requeue(self, queue: Queue, member: str, job: str) -> None:
+        names = [
+            f"rq:wip:{queue.name}",
+            f"{queue.key}:intermediate",
+            queue.key,
+            f"rq:job:{job}",
+            f"rq:failed:{queue.name}",
+        ]
+        done = self._redis.fcall("tw_requeue", len(names), *names, member, job, MAX_REQUEUES)
+        if done:
+            _logger.warning("orphaned job", extra={"queue": queue.name, "job": job, "given_up": done < 0})
+
+    def _given_up(self, queue: Queue) -> None:
+        """A failed job's run must still be resolved."""
+        for raw in self._redis.zrange(f"rq:failed:{queue.name}", 0, -1):
+            job = text(raw)
+            run = _run_of(job, queue)
+            if run is not None:
+                _logger.error("job failed for good", extra={"queue": queue.name, "job": job, "run": run.key})
+                phases = ACTIVE_BEFORE_UPLOAD if queue.name == "execute" else ("uploading", "finishing")
+                outcome = exception("internal-error", f"the worker could not {queue.name}: job {job} failed repeatedly")
+                self._records.uploaded(run, phases, outcome)
+            self._redis.zrem(f"rq:failed:{queue.name}", job)
+
+
+class Watch:
+    """A pidfd per worker: the kernel tells of a death at once."""
+
+    def __init__(self, lock_dirs: Iterable[Path]) -> None:
+        self._dirs = tuple(lock_dirs)
+        self._pidfds: dict[str, int] = {}
+        self._poll = select.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as a worker has died; False after `timeout_s`."""
+        died = self._refresh()
+        ready = {fd for fd, _ in self._poll.poll(0 if died else timeout_s * 1000)}
+        for name in [name for name, fd in self._pidfds.items() if fd in ready]:
+            self._forget(name)
+        return died or bool(ready)
+
+    def _refresh(self) -> bool:
+        names = {path.name for lock_dir in self._dirs for path in visible(lock_dir)}
+        for gone in self._pidfds.keys() - names:
+            self._forget(gone)
+        return any([self._watch(name) for name in names - self._pidfds.keys()])
+
+    def _watch(self, name: str) -> bool:
+        try:
+            fd = os.pidfd_open(int(name.rsplit("-", 2)[-2]))
+        except (OSError, ValueError, IndexError):
+            return False
+        self._pidfds[name] = fd
+        self._poll.register(fd, select.POLLIN)
+        return False
+
+    def _forget(self, name: str) -> None:
+        fd = self._pidfds.pop(name)
+        self._poll.unregister(fd)
+        os.close(fd)
+
+
+def watch_for_ever(reaper: Reaper, watch: Watch) -> None:
+    """Sweeps at each death, and each second."""
+    due: list[float] = [time.monotonic()]
+    while True:
+        pause_s = max(0.0, min(0.25, min(due) - time.monotonic()))
+        if watch.wait(pause_s):
+            due += [time.monotonic() + delay for delay in (0.0, *AFTER_A_DEATH_S)]
+        if min(due) <= time.monotonic():
+            reaper.sweep()
+            now = time.monotonic()
+            due = [at for at in due if at > now] or [now + TICK_S]
+
+
+def _run_of(job: str, queue: Queue) -> RunId | None:
+    """The run that a job id names (``x-<task>-<run>``, ``u-<task>-<run>-<n>``), or None for a planted id."""
+    task_id, rest = job[len(queue.prefix) + 1 :][:22], job[len(queue.prefix) + 1 :][22:]
+    try:
+        return RunId.parse(f"{task_id}/{rest.split('-')[1]}")
+    except (ValueError, IndexError):
+        return None
+
+
+def main() -> None:
+    """``python -m taskward.core.reaper --config FILE``."""
+    settings = Settings.load(Path(sys.argv[sys.argv.index("--config") + 1]))
+    log.configure("reaper")
+    locks = {queue: settings.layout.locks(queue.name) for queue in QUEUES}
+    watch_for_ever(Reaper(connect(settings.redis("reaper")), locks), Watch(locks.values()))
+
+
+if __name__ == "__main__":
+    main()

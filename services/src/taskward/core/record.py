@@ -1,0 +1,191 @@
+"""The run record: where a run stands, and the only ways it may move.
+
+::
+
+    claimed → preparing → running → collecting → uploading → finishing → uploaded → resolving → resolved
+    └ claimer ┘└────────── executor ─────────┘  └──── uploader ────┘   └────── claimer ──────┘
+
+Every change is compare-and-set inside Redis (`functions.lua`), so a step that is delivered twice is done once. A phase
+with work in it has an `owner` (`process.py`: one life of one process); only that owner, or someone who has seen it
+dead, may move the run on.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Self
+
+from redis import Redis
+
+from taskward.core import keys
+from taskward.core.clock import format_time, parse_time
+from taskward.core.connection import text
+from taskward.core.errors import PhaseConflict
+from taskward.core.ids import RunId
+from taskward.core.jobs import UPLOAD, Job
+from taskward.core.outcome import Outcome
+
+KEEP_RESOLVED_S: Final = 3600
+ACTIVE_BEFORE_UPLOAD: Final = ("claimed", "preparing", "running", "collecting")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as Redis holds it.
+
+    `abort` is set when the run must stop early: ``canceled``, ``deadline-exceeded``, ``claim-expired`` (the queue has
+    decided already) or ``worker-shutdown``. `outcome` is the first error's word, or how the commands ended.
+    """
+
+    run: RunId
+    phase: str
+    owner: str
+    definition: Mapping[str, Any]
+    taken_until: datetime
+    worker_group: str
+    worker_id: str
+    outcome: Outcome | None
+    abort: str
+    live_log: Mapping[str, Any] | None
+
+    @classmethod
+    def parse(cls, run: RunId, fields: Mapping[Any, Any]) -> Self:
+        """A record from the hash's fields."""
+        values = {text(name): text(value) for name, value in fields.items()}
+        return cls(
+            run=run,
+            phase=values["phase"],
+            owner=values.get("owner", ""),
+            definition=json.loads(values["definition"]),
+            taken_until=parse_time(values["takenUntil"]),
+            worker_group=values["workerGroup"],
+            worker_id=values["workerId"],
+            outcome=Outcome.from_json(values["outcome"]) if values.get("outcome") else None,
+            abort=values.get("abort", ""),
+            live_log=json.loads(values["liveLog"]) if values.get("liveLog") else None,
+        )
+
+
+class Records:
+    """All run records; every method is safe to call twice and from several processes at once."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def active(self) -> frozenset[RunId]:
+        """Every run that is claimed and not yet resolved."""
+        return frozenset(RunId.parse(text(key)) for key in self._redis.smembers(keys.RUNS))
+
+    def read(self, run: RunId) -> Record | None:
+        """The record, or None when the run is unknown (never claimed here, or resolved long ago)."""
+        fields = self._redis.hgetall(keys.run(run.key))
+        return Record.parse(run, fields) if fields else None
+
+    def claim(self, run: RunId, definition: Mapping[str, Any], taken_until: datetime, worker_group: str,
+              worker_id: str, credentials: str) -> bool:  # fmt: skip
+        """A new claim: record, credentials and execute job in one step; False when it was there already."""
+        fields = [
+            "definition", json.dumps(definition), "takenUntil", format_time(taken_until),
+            "workerGroup", worker_group, "workerId", worker_id,
+        ]  # fmt: skip
+        job = Job.execute(run)
+        names = [keys.run(run.key), keys.RUNS, keys.credentials(run.key), *job.keys]
+        return bool(self._call("tw_claim", names, run.key, credentials, len(fields), *fields, job.id, *job.fields()))
+
+    def renew(self, run: RunId, taken_until: datetime, credentials: str) -> None:
+        """New credentials after a reclaim; the proxy is told, the uploader reads them for each attempt."""
+        with self._redis.pipeline() as pipe:
+            pipe.set(keys.credentials(run.key), credentials)
+            pipe.hset(keys.run(run.key), "takenUntil", format_time(taken_until))
+            pipe.publish(keys.CREDENTIALS_CHANNEL, run.key)
+            pipe.execute()
+
+    def move(self, run: RunId, allowed: Sequence[str], phase: str, owner: str, *, replace: str = "",
+             outcome: Outcome | None = None) -> str:  # fmt: skip
+        """Moves a run to `phase`, owned by `owner`; returns the phase it came from.
+
+        Args:
+            run: which run.
+            allowed: the phases it may come from.
+            phase: the phase it goes to.
+            owner: who works on it from now on; empty for nobody.
+            replace: an owner that the caller has seen dead.
+            outcome: what the record shall hold from now on.
+
+        Raises:
+            PhaseConflict: it was elsewhere, or somebody else's; nothing was changed.
+        """
+        more = ["outcome", outcome.to_json()] if outcome else []
+        done, was, owned = self._call("tw_move", [keys.run(run.key)], ",".join(allowed), phase, owner, replace, *more)
+        if not done:
+            raise PhaseConflict(run.key, f"phase {text(was)}, owner {text(owned) or 'nobody'}")
+        return text(was)
+
+    def fan_out(self, run: RunId, owner: str, batches: int) -> None:
+        """collecting → uploading with `batches` upload jobs, numbered from 0.
+
+        Raises:
+            PhaseConflict: the run is not being collected by `owner`.
+        """
+        finish = Job.finish(run)
+        jobs = [Job.upload(run, number) for number in range(batches)]
+        args: list[str | bytes | int] = [owner, len(finish.fields())]
+        for job in (finish, *jobs):
+            args += [job.id, *job.fields()]
+        names = [
+            keys.run(run.key),
+            keys.pending(run.key),
+            *UPLOAD.keys,
+            finish.key,
+            *(job.key for job in jobs),
+        ]
+        done, was, owned = self._call("tw_fanout", names, *args)
+        if not done:
+            raise PhaseConflict(run.key, f"phase {text(was)}, owner {text(owned) or 'nobody'}")
+
+    def batch_is_pending(self, run: RunId, number: int) -> bool:
+        """Whether an upload batch still has to be done."""
+        return bool(self._redis.sismember(keys.pending(run.key), Job.upload(run, number).id))
+
+    def batch_done(self, run: RunId, number: int) -> None:
+        """One batch less; the last one queues the finish job. A repeat changes nothing."""
+        finish = Job.finish(run)
+        names = [keys.run(run.key), keys.pending(run.key), finish.key, *UPLOAD.keys]
+        self._call("tw_done", names, Job.upload(run, number).id, finish.id, *finish.fields())
+
+    def uploaded(self, run: RunId, allowed: Sequence[str] = ("finishing",), outcome: Outcome | None = None) -> bool:
+        """Hands the run to the claimer to resolve; False when it was not in one of the `allowed` phases."""
+        more = ["outcome", outcome.to_json()] if outcome else []
+        names = [keys.run(run.key), keys.INBOX]
+        return bool(self._call("tw_uploaded", names, run.key, ",".join(allowed), *more)[0])
+
+    def resolved(self, run: RunId) -> None:
+        """The queue knows the outcome: free the slot, drop the credentials, keep the record for an hour."""
+        names = [
+            keys.run(run.key), keys.RUNS, keys.credentials(run.key),
+            keys.pending(run.key), keys.manifest(run.key), keys.notes(run.key),
+        ]  # fmt: skip
+        self._call("tw_resolved", names, run.key, KEEP_RESOLVED_S)
+
+    def abort(self, run: RunId, reason: str) -> None:
+        """Asks whoever works on the run to stop; the first reason stands."""
+        self._redis.hsetnx(keys.run(run.key), "abort", reason)
+
+    def abort_reason(self, run: RunId) -> str:
+        """Why the run must stop, or an empty string; cheap enough to ask several times a second."""
+        return text(self._redis.hget(keys.run(run.key), "abort"))
+
+    def announce_log(self, run: RunId, live_log: Mapping[str, Any]) -> None:
+        """Asks the claimer to publish the live log: ``{"name", "url", "expires"}``."""
+        self._redis.hset(keys.run(run.key), "liveLog", json.dumps(live_log))
+        self._redis.rpush(keys.INBOX, run.key)
+
+    def worsen(self, run: RunId, outcome: Outcome) -> None:
+        """An upload went wrong: the outcome becomes `outcome`, unless something went wrong before (first error wins)."""
+        record = self.read(run)
+        if record is not None and (record.outcome is None or record.outcome.succeeded):
+            self._redis.hset(keys.run(run.key), "outcome", outcome.to_json())
+
+    def _call(self, function: str, names: Sequence[str], *args: str | bytes | int) -> Any:
+        return self._redis.fcall(function, len(names), *names, *args)

@@ -1,0 +1,207 @@
+"""The configuration file: one TOML for the whole worker, each section one frozen class, unknown keys refused by name.
+
+Every process reads the file once, at its start. Secrets are never in it, only paths to them.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Self, get_type_hints
+
+from taskward.core.connection import RedisAddress
+from taskward.core.errors import ConfigurationError
+from taskward.core.layout import Layout
+
+_IDENTIFIER: Final = re.compile(r"[a-zA-Z0-9_-]{1,38}")
+_QUEUE_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,38}/[a-z]([-a-z0-9]{0,36}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class TaskclusterSettings:
+    """[taskcluster]: which deployment, and who we are there."""
+
+    root_url: str
+    client_id: str
+    access_token_file: Path
+    certificate_file: Path | None = None
+    ca_file: Path | None = None
+    timeout_s: float = 30.0
+    give_up_after_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """[worker]: which queue, under which name, how much at once."""
+
+    task_queue_id: str
+    worker_group: str
+    worker_id: str
+    state_dir: Path
+    capacity: int = 1
+    max_run_time_s: int = 86_400
+    grace_s: int = 60
+
+
+@dataclass(frozen=True)
+class ClaimerSettings:
+    """[claimer]: how often to ask."""
+
+    status_poll_s: float = 15.0
+    renew_before_s: float = 300.0
+    pause_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """[executor]: limits of a task; 0 switches a limit off."""
+
+    max_log_bytes: int = 2 << 30
+    memory_limit_bytes: int = 0
+    pids_limit: int = 0
+    max_artifacts: int = 100_000
+    worker_location: str = ""
+    instance_type: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UploaderSettings:
+    """[uploader]: how many at once."""
+
+    processes: int = 1
+    concurrency: int = 10
+    storage: str = "s3"
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """[environment]: what the signer may say of this machine."""
+
+    public_ip_address: str = ""
+    private_ip_address: str = ""
+    instance_id: str = ""
+    instance_type: str = ""
+    region: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections that the queue's processes share; gateway, proxy, signer and keyholder read their own."""
+
+    taskcluster: TaskclusterSettings
+    worker: WorkerSettings
+    claimer: ClaimerSettings
+    executor: ExecutorSettings
+    uploader: UploaderSettings
+    environment: EnvironmentSettings
+    others: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def layout(self) -> Layout:
+        """Paths below the state directory."""
+        return Layout(self.worker.state_dir)
+
+    def redis(self, role: str) -> RedisAddress:
+        """How `role` reaches Redis."""
+        return RedisAddress(self.layout.redis_socket, role, self.layout.redis_password(role))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The settings in `path`.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or says something that is not understood.
+        """
+        try:
+            data = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: not TOML: {error}") from error
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], where: str) -> Self:
+        """The settings in `data`; `where` names them in errors."""
+        refuse_unknown(data, {*_SECTIONS, *_OTHERS}, where, "section")
+        sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in _SECTIONS.items()}
+        others = {name: data[name] for name in _OTHERS if name in data}
+        settings = cls(**sections, others=others)
+        _check(settings, where)
+        return settings
+
+
+_SECTIONS: Final[dict[str, type[Any]]] = {
+    "taskcluster": TaskclusterSettings,
+    "worker": WorkerSettings,
+    "claimer": ClaimerSettings,
+    "executor": ExecutorSettings,
+    "uploader": UploaderSettings,
+    "environment": EnvironmentSettings,
+}
+_OTHERS: Final = ("gateway", "proxy", "signer", "keyholder")
+
+
+def section(kind: type[Any], data: Any, where: str) -> Any:
+    """A frozen settings class from a TOML table.
+
+    Raises:
+        ConfigurationError: an unknown or missing key, or a value of another type.
+    """
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{where}: must be a table")
+    hints = get_type_hints(kind)
+    refuse_unknown(data, set(hints), where, "key")
+    for each in fields(kind):
+        if each.name not in data and each.default is MISSING and each.default_factory is MISSING:
+            raise ConfigurationError(f"{where}: {each.name} is missing")
+    return kind(**{name: _value(value, hints[name], f"{where} {name}") for name, value in data.items()})
+
+
+def refuse_unknown(data: Mapping[str, Any], known: set[str], where: str, what: str) -> None:
+    """Names the first unknown key and the nearest known one.
+
+    Raises:
+        ConfigurationError: there is an unknown key.
+    """
+    for name in data:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(known))}"
+            raise ConfigurationError(f"{where}: unknown {what} {name!r}; {hint}")
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    if hint in (Path, Path | None):
+        if not isinstance(value, str) or not value.startswith("/"):
+            raise ConfigurationError(f"{where}: must be an absolute path, not {value!r}")
+        return Path(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise ConfigurationError(f"{where}: must be {hint.__name__}, not {value!r}")
+    return value
+
+
+def _check(settings: Settings, where: str) -> None:
+    worker, root = settings.worker, settings.taskcluster.root_url
+    if not re.fullmatch(r"https?://[^/\s]+", root.rstrip("/")):
+        raise ConfigurationError(f"{where}: [taskcluster] root_url: must be http(s)://host[:port], not {root!r}")
+    if not _QUEUE_ID.fullmatch(worker.task_queue_id):
+        raise ConfigurationError(
+            f"{where}: [worker] task_queue_id: must be <provisionerId>/<workerType>, each of at most 38 letters, "
+            f"digits, - and _ (the workerType lower case), not {worker.task_queue_id!r}"
+        )
+    for name in ("worker_group", "worker_id"):
+        if not _IDENTIFIER.fullmatch(getattr(worker, name)):
+            raise ConfigurationError(f"{where}: [worker] {name}: must be 1 to 38 letters, digits, - and _, no dots")
+    for name, low, high in (("capacity", 1, 255), ("max_run_time_s", 1, 86_400 * 7), ("grace_s", 1, 3600)):
+        if not low <= getattr(worker, name) <= high:
+            raise ConfigurationError(f"{where}: [worker] {name}: must be {low} to {high}")
+    if settings.uploader.storage not in ("s3", "object"):
+        raise ConfigurationError(f"{where}: [uploader] storage: must be 's3' or 'object'")
+    if len(bytes(settings.layout.keyholder_socket)) > 100:
+        raise ConfigurationError(f"{where}: [worker] state_dir: too long for Unix sockets; choose a shorter path")

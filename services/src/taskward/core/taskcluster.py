@@ -1,0 +1,148 @@
+"""A thin client of the Taskcluster services that a worker calls: keep-alive, time-outs, bounded answers, few retries.
+
+The `taskcluster` package opens a connection per call, has no time-outs and does not retry 429 (ADR 2); everything that
+is not on a worker's path uses it. Credentials are given with each call, since a run's change while it runs.
+"""
+
+import base64
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+import mohawk
+import urllib3
+
+from taskward.core.errors import Conflict, Refused, Unreachable
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES: Final = 64 << 20
+_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 20.0
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a call is signed with; `certificate` is JSON text or empty."""
+
+    client_id: str
+    access_token: str
+    certificate: str = ""
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the queue's spelling (clientId, accessToken, certificate)."""
+        certificate = data.get("certificate") or ""
+        text = certificate if isinstance(certificate, str) else json.dumps(certificate)
+        return cls(str(data["clientId"]), str(data["accessToken"]), text)
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.client_id!r})"
+
+    def sign(self, method: str, url: str, content: bytes = b"", content_type: str = "") -> str:
+        """A Hawk Authorization header, with a hash of the content when there is any."""
+        ext = {"certificate": json.loads(self.certificate)} if self.certificate else {}
+        sender = mohawk.Sender(
+            {"id": self.client_id, "key": self.access_token, "algorithm": "sha256"}, url, method,
+            content=content, content_type=content_type, always_hash_content=bool(content),
+            ext=base64.b64encode(json.dumps(ext).encode()).decode(),
+        )  # fmt: skip
+        return str(sender.request_header)
+
+
+class Taskcluster:
+    """Calls services of one deployment; safe to share between threads."""
+
+    def __init__(self, root_url: str, *, timeout_s: float = 30.0, give_up_after_s: float = 300.0,
+                 ca_file: str | None = None, stop: threading.Event | None = None) -> None:  # fmt: skip
+        self.root_url = root_url.rstrip("/")
+        self._timeout_s, self._give_up_after_s = timeout_s, give_up_after_s
+        self._stop = stop or threading.Event()
+        self._pool = urllib3.PoolManager(
+            maxsize=32, retries=False, ca_certs=ca_file, timeout=urllib3.Timeout(connect=10, read=timeout_s)
+        )
+
+    def call(self, method: str, service: str, path: str, credentials: Credentials | None = None,
+             body: Mapping[str, Any] | None = None, *, timeout_s: float | None = None,
+             give_up_after_s: float | None = None) -> dict[str, Any]:  # fmt: skip
+        """The JSON answer of ``/api/<service>/v1/<path>``; retried while nothing was decided.
+
+        Args:
+            method: HTTP method.
+            service: for example ``queue``.
+            path: quoted by the caller (`segment`).
+            credentials: who signs; None for an anonymous call.
+            body: sent as JSON.
+            timeout_s: how long one answer may take.
+            give_up_after_s: how long to go on trying; 0 tries once.
+
+        Raises:
+            Conflict, Refused: Taskcluster said no.
+            Unreachable: no usable answer in that time; the call may or may not have happened.
+        """
+        url = f"{self.root_url}/api/{service}/v1/{path}"
+        limit = self._give_up_after_s if give_up_after_s is None else give_up_after_s
+        deadline = time.monotonic() + limit
+
+        def attempt() -> dict[str, Any]:
+            return self._once(method, url, credentials, body, timeout_s or self._timeout_s)
+
+        return retried(attempt, deadline, self._stop)
+
+    def _once(self, method: str, url: str, credentials: Credentials | None, body: Mapping[str, Any] | None,
+              timeout_s: float) -> dict[str, Any]:  # fmt: skip
+        content = json.dumps(body).encode() if body is not None else b""
+        headers = {"content-type": "application/json"} if content else {}
+        if credentials:
+            headers["authorization"] = credentials.sign(method, url, content, headers.get("content-type", ""))
+        try:
+            answer = self._pool.request(
+                method, url, body=content or None, headers=headers, redirect=False, preload_content=False,
+                timeout=urllib3.Timeout(connect=10, read=timeout_s),
+            )  # fmt: skip
+            text = answer.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+            answer.drain_conn()
+            answer.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{method} {url}: {type(error).__name__}: {error}") from error
+        return _decode(f"{method} {url}", answer.status, text)
+
+
+def retried(attempt: Callable[[], T], deadline: float, stop: threading.Event) -> T:
+    """`attempt`, again after growing pauses with jitter while it raises `Unreachable` and `deadline` (monotonic) is ahead."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return attempt()
+        except Unreachable:
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            if time.monotonic() + wait_s > deadline or stop.wait(wait_s):
+                raise
+
+
+def segment(text: str) -> str:
+    """One part of a path, quoted whole."""
+    return quote(text, safe="")
+
+
+def _decode(what: str, status: int, text: bytes) -> dict[str, Any]:
+    if len(text) > MAX_ANSWER_BYTES:
+        raise Unreachable(f"{what}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    try:
+        data = json.loads(text) if text.strip() else {}
+    except ValueError:
+        data = None
+    if status in _RETRIED or (status < 400 and not isinstance(data, dict)):
+        raise Unreachable(f"{what}: {status}: {text[:200]!r}")
+    if status < 400:
+        return dict(data or {})
+    body = data if isinstance(data, dict) else {}
+    kind = Conflict if status == 409 else Refused
+    raise kind(status, str(body.get("code", "unknown")), f"{what}: {str(body.get('message', ''))[:2000]}")
