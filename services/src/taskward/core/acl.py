@@ -18,8 +18,8 @@ _BASE: Final = (
     "-@all +hello +auth +ping +info +client|setname +client|id +client|info +multi +exec +discard +watch +unwatch"
 )
 _WORK: Final = (
-    "+hset +hget +hgetall +hdel +hexists +hincrby +hincrbyfloat +exists +expire +persist +del +lmove +blmove +lrange +lrem "
-    "+rpush +llen +sadd +srem +smembers +sismember +set +get +scard +zadd +zrem +zrange +zrangebyscore "
+    "+hset +hget +hgetall +hdel +hexists +hincrby +hincrbyfloat +exists +expire +persist +del +lmove +blmove "
+    "+lrange +lrem +rpush +llen +sadd +srem +smembers +sismember +set +get +scard +zadd +zrem +zrange +zrangebyscore "
     "+zremrangebyscore +zscore +zcard +xadd +xrevrange +publish"
 )
 _FUNCTIONS: Final = "+fcall +time +hsetnx"
@@ -41,17 +41,17 @@ def _produce(queue: Queue) -> str:
 
 ROLES: Final[Mapping[str, str]] = {
     "claimer": (
-        f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard +rpush "
-        f"+blpop +lpop +publish {_produce(EXECUTE)} %R~rq:workers:execute ~tw:run:* ~tw:runs ~tw:inbox ~tw:creds:* "
-        f"~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds"
+        f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard "
+        f"+rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:run:* ~tw:runs ~tw:inbox "
+        f"~tw:creds:* %R~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds"
     ),
     "executor": (
         f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} ~tw:run:* %R~tw:runs ~tw:inbox "
         f"~tw:pending:* ~tw:peer:* ~tw:log:*"
     ),
     "uploader": (
-        f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} ~tw:run:* %R~tw:runs ~tw:inbox %R~tw:creds:* ~tw:pending:* "
-        f"~tw:manifest:* ~tw:notes:*"
+        f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} ~tw:run:* %R~tw:runs ~tw:inbox %R~tw:creds:* "
+        f"~tw:pending:* ~tw:manifest:* ~tw:notes:*"
     ),
     "proxy": "+get +hgetall +hget +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* &tw:creds",
     "gateway": "+get %R~tw:log:*",
@@ -59,7 +59,10 @@ ROLES: Final[Mapping[str, str]] = {
         f"{_FUNCTIONS} +hset +hget +hgetall +exists +zrange +zscore +zrem +zadd +lrange +lrem +lpush +rpush +hincrby "
         f"+smembers +llen ~rq:wip:* ~rq:failed:* ~rq:queue:* ~rq:job:* %R~rq:execution:* ~tw:run:* %R~tw:runs ~tw:inbox"
     ),
-    "monitor": "+llen +zcard +scard +smembers +hmget +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs %R~tw:run:*",
+    "monitor": (
+        "+llen +zcard +scard +smembers +hmget +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs "
+        "%R~tw:run:* %R~tw:drain"
+    ),
 }
 
 

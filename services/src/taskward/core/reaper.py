@@ -1,12 +1,11 @@
 """The reaper: gives orphaned jobs back to their queue within moments of their worker's death.
 
-A worker is dead when nobody holds its lock file (`worker.py`). A pidfd per worker wakes the reaper at once; a tick every
-second is the net. Jobs that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
+A worker is dead when nobody holds its lock file (`worker.py`). A pidfd per worker wakes the reaper at once; a tick
+every second is the net. Jobs that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
 
-Rules that keep it right: the dead are listed before the registries are read; an execution without a known worker is left
-alone until its lock is seen to be gone; a job that is only in the intermediate list gets a short grace, since its worker
-may be about to register it; after a death it sweeps again a few times, since a job process may outlive its worker by
-some milliseconds.
+Rules that keep it right: whether a worker lives is looked up after its entry was read, never before; a job that is only
+in the intermediate list gets a short grace, since its worker may be about to register it; after a death it sweeps again
+a few times, since a job process may outlive its worker by some milliseconds.
 """
 
 import logging
@@ -51,18 +50,12 @@ class Reaper:
             self._given_up(queue)
 
     def _orphans(self, queue: Queue, lock_dir: Path) -> None:
-        alive = {path.name for path in visible(lock_dir) if is_locked(path)}
         registered = [text(member) for member in self._redis.zrange(f"rq:wip:{queue.name}", 0, -1)]
         for member in registered:
-            worker = self._redis.hget(f"rq:execution:{member}", "worker_name")
-            if worker is None or text(worker) not in alive | self._newborn(lock_dir):
+            worker = text(self._redis.hget(f"rq:execution:{member}", "worker_name"))
+            if "/" in worker or not worker or not is_locked(lock_dir / worker):
                 self._requeue(queue, member, member.partition(":")[0])
         self._unregistered(queue, {member.partition(":")[0] for member in registered})
-
-    @staticmethod
-    def _newborn(lock_dir: Path) -> set[str]:
-        """Workers that came to life after the list was made."""
-        return {path.name for path in visible(lock_dir) if is_locked(path)}
 
     def _unregistered(self, queue: Queue, registered: set[str]) -> None:
         between = {text(job) for job in self._redis.lrange(f"{queue.key}:intermediate", 0, -1)} - registered
@@ -107,26 +100,27 @@ class Watch:
 
     def wait(self, timeout_s: float) -> bool:
         """True as soon as a worker has died; False after `timeout_s`."""
-        died = self._refresh()
-        ready = {fd for fd, _ in self._poll.poll(0 if died else timeout_s * 1000)}
+        self._refresh()
+        ready = {fd for fd, _ in self._poll.poll(timeout_s * 1000)}
         for name in [name for name, fd in self._pidfds.items() if fd in ready]:
             self._forget(name)
-        return died or bool(ready)
+        return bool(ready)
 
-    def _refresh(self) -> bool:
-        names = {path.name for lock_dir in self._dirs for path in visible(lock_dir)}
+    def _refresh(self) -> None:
+        names = {path.name for lock_dir in self._dirs for path in visible(lock_dir) if is_locked(path)}
         for gone in self._pidfds.keys() - names:
             self._forget(gone)
-        return any([self._watch(name) for name in names - self._pidfds.keys()])
+        for name in names - self._pidfds.keys():
+            self._watch(name)
 
-    def _watch(self, name: str) -> bool:
+    def _watch(self, name: str) -> None:
+        """A name that holds no pid, or one that is gone, is left to the tick."""
         try:
             fd = os.pidfd_open(int(name.rsplit("-", 2)[-2]))
         except (OSError, ValueError, IndexError):
-            return False
+            return
         self._pidfds[name] = fd
         self._poll.register(fd, select.POLLIN)
-        return False
 
     def _forget(self, name: str) -> None:
         fd = self._pidfds.pop(name)

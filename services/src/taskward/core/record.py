@@ -101,6 +101,10 @@ class Records:
             pipe.publish(keys.CREDENTIALS_CHANNEL, run.key)
             pipe.execute()
 
+    def stored_credentials(self, run: RunId) -> str:
+        """The JSON of the newest claim credentials; empty when the run is resolved."""
+        return text(self._redis.get(keys.credentials(run.key)))
+
     def move(self, run: RunId, allowed: Sequence[str], phase: str, owner: str, *, replace: str = "",
              outcome: Outcome | None = None) -> str:  # fmt: skip
         """Moves a run to `phase`, owned by `owner`; returns the phase it came from.
@@ -182,7 +186,7 @@ class Records:
         self._redis.rpush(keys.INBOX, run.key)
 
     def worsen(self, run: RunId, outcome: Outcome) -> None:
-        """An upload went wrong: the outcome becomes `outcome`, unless something went wrong before (first error wins)."""
+        """An upload went wrong: the outcome becomes `outcome`, unless it was bad before (first error wins)."""
         record = self.read(run)
         if record is not None and (record.outcome is None or record.outcome.succeeded):
             self._redis.hset(keys.run(run.key), "outcome", outcome.to_json())

@@ -1,8 +1,8 @@
 """RQ with the doors shut: only listed functions run, JSON only, nothing is imported because a message names it.
 
 Stock RQ runs whatever function a message names, with any serializer; it also imports callbacks and calls webhooks.
-Here a process lists its functions by plain names in a `Registry`; a message that is anything else is refused and ends in
-RQ's failed registry, where the reaper finds it.
+Here a process lists its functions by plain names in a `Registry`; a message that is anything else is refused and ends
+in RQ's failed registry, where the reaper finds it.
 """
 
 import json
@@ -88,7 +88,7 @@ class SafeJob(Job):
         super().restore({k.encode(): v for k, v in fields.items()})
 
     # RQ imports these by name; here there is nothing to import.
-    success_callback = failure_callback = stopped_callback = property(lambda _self: None)  # type: ignore[assignment]
+    success_callback = failure_callback = stopped_callback = property(lambda _self: None)
 
     @property
     def func(self) -> Callable[..., None]:

@@ -115,7 +115,7 @@ class Taskcluster:
 
 
 def retried(attempt: Callable[[], T], deadline: float, stop: threading.Event) -> T:
-    """`attempt`, again after growing pauses with jitter while it raises `Unreachable` and `deadline` (monotonic) is ahead."""
+    """`attempt`, again after growing pauses with jitter while it raises `Unreachable`, until `deadline` (monotonic)."""
     pause_s = _FIRST_PAUSE_S
     while True:
         try:

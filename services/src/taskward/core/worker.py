@@ -1,8 +1,10 @@
 """RQ workers that survive kills: proof of life by a file lock, children that die with them, one queue each.
 
-A worker's name is new in each life, so a restarted worker never vouches for its dead predecessor. While it lives it holds
-an flock on ``<lock_dir>/<name>``; a forked job process inherits it, so the kernel drops the lock only when both are gone:
-liveness without clocks or heartbeats. The reaper reads those locks and gives orphaned jobs back to their queue.
+A worker's name is new in each life, so a restarted worker never vouches for its dead predecessor. While it lives
+it holds an flock on ``<lock_dir>/<name>``; a forked job process inherits it, so the kernel drops the lock only when
+both are gone: liveness without clocks or heartbeats. The reaper reads those locks and gives orphaned jobs back to their
+queue; the claimer counts them and claims nothing that nobody could run. A worker that has been told to stop says so
+in its lock file.
 """
 
 import ctypes
@@ -19,6 +21,7 @@ from taskward.core.process import this_life
 from taskward.core.safejob import Registry, SafeJob, SafeQueue, StrictJSON
 
 _PR_SET_PDEATHSIG: Final = 1
+_STOPPING: Final = b"stopping"
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,7 +40,8 @@ class _Safe(BaseWorker):
         self._lock_dir = lock_dir
         super().__init__(
             [registry.queue], name=f"{role}-{this_life()}", connection=connection, serializer=StrictJSON,
-            job_class=SafeJob, queue_class=SafeQueue, worker_ttl=20, job_monitoring_interval=5, log_job_description=False,
+            job_class=SafeJob, queue_class=SafeQueue, worker_ttl=20, job_monitoring_interval=5,
+            log_job_description=False,
         )  # fmt: skip
         self.log_result_lifespan = False
         self._lock = self._hold_lock()
@@ -75,6 +79,10 @@ class _Safe(BaseWorker):
         """Long: whether a worker lives is told by its lock, not by time."""
         return 86_400 * 7
 
+    def handle_warm_shutdown_request(self) -> None:
+        """Says in the lock file that no new work is wanted."""
+        os.pwrite(self._lock, _STOPPING, 0)
+
     def teardown(self) -> None:
         """Says good-bye in Redis and drops the lock file."""
         super().teardown()  # type: ignore[no-untyped-call]
@@ -83,7 +91,7 @@ class _Safe(BaseWorker):
 
 
 class ForkingWorker(_Safe, Worker):
-    """A process per job; it dies with its worker. SIGTERM is passed on to the job process, which ends its run in order."""
+    """A process per job; it dies with its worker. SIGTERM is passed on to it, so that it ends its run in order."""
 
     def main_work_horse(self, job: Any, queue: Any) -> None:
         """The job process."""
@@ -97,6 +105,7 @@ class ForkingWorker(_Safe, Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Tells the job process that its time is limited."""
+        super().handle_warm_shutdown_request()
         if self.horse_pid:
             os.kill(self.horse_pid, signal.SIGTERM)
 
@@ -118,10 +127,10 @@ def visible(lock_dir: Path) -> list[Path]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process (or its job process) still holds the lock file; False when it is gone."""
+    """Whether a process (or its job process) still holds the lock file; False when it is gone or no file of ours."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -130,3 +139,8 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def available(lock_dir: Path) -> int:
+    """How many workers live and have not been told to stop."""
+    return sum(is_locked(path) and path.read_bytes() != _STOPPING for path in visible(lock_dir))

@@ -1,0 +1,82 @@
+"""Asks the queue for work and turns each claim into a run record."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskward.claimer.access import stored
+from taskward.core.clock import parse_time
+from taskward.core.errors import Refused, Unreachable
+from taskward.core.ids import RunId
+from taskward.core.record import Records
+from taskward.core.settings import WorkerSettings
+from taskward.core.taskcluster import Credentials, Taskcluster, segment
+
+POLL_S: Final = 60.0
+IDLE_S: Final = 0.25
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+_REFUSED_PAUSE_S: Final = 30.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """claimWork for one task queue (taskcluster-services.md, "claimWork")."""
+
+    taskcluster: Taskcluster
+    credentials: Credentials
+    worker: WorkerSettings
+    records: Records
+
+    def ask(self, count: int) -> int:
+        """Waits up to about 20 s for at most `count` runs; returns how many were taken.
+
+        Raises:
+            Unreachable, Refused: nothing was claimed, as far as we know.
+        """
+        path = f"claim-work/{segment(self.worker.task_queue_id)}"
+        body = {"tasks": count, "workerGroup": self.worker.worker_group, "workerId": self.worker.worker_id}
+        answer = self.taskcluster.call(
+            "POST", "queue", path, self.credentials, body, timeout_s=POLL_S, give_up_after_s=0
+        )
+        claims = answer.get("tasks", [])
+        for claim in claims:
+            self.take(claim)
+        return len(claims)
+
+    def take(self, claim: Mapping[str, Any]) -> None:
+        """One claim becomes a record and a job, in one step; a claim that is known already changes nothing."""
+        run = RunId(claim["status"]["taskId"], claim["runId"])
+        definition = claim["task"]
+        access = stored(run, claim["credentials"], claim["takenUntil"], definition.get("scopes", []))
+        until = parse_time(claim["takenUntil"])
+        self.records.claim(run, definition, until, claim["workerGroup"], claim["workerId"], access)
+        _logger.info("claimed", extra={"taskId": run.task_id, "runId": run.run_id})
+
+
+def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Event, wake: threading.Event) -> None:
+    """Keeps the free slots filled until `stop`; `wake` tells that a slot may have become free."""
+    pause_s = _FIRST_PAUSE_S
+    while not stop.is_set():
+        count = free()
+        if count == 0:
+            wake.wait(IDLE_S)
+            wake.clear()
+            continue
+        try:
+            claims.ask(count)
+            pause_s = _FIRST_PAUSE_S
+        except Unreachable as error:
+            _logger.warning("could not claim work", extra={"error": str(error)})
+            stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        except Refused as error:
+            _logger.error(
+                "the queue refuses our claims: check the client's scopes and token", extra={"error": str(error)}
+            )
+            stop.wait(_REFUSED_PAUSE_S)

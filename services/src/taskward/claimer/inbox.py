@@ -1,0 +1,71 @@
+"""Runs that want the claimer's attention: told by the inbox list, and by a look at all active runs as the net."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from redis import Redis
+
+from taskward.claimer.resolve import Resolver
+from taskward.core import keys
+from taskward.core.connection import text
+from taskward.core.errors import Unreachable
+from taskward.core.ids import RunId
+from taskward.core.record import Records
+
+WAIT_S: Final = 1
+THREADS: Final = 8
+
+_logger = logging.getLogger(__name__)
+
+
+class Inbox:
+    """Attends to one run at a time per run, to several runs at once."""
+
+    def __init__(self, redis: Redis, records: Records, resolver: Resolver, freed: Callable[[], None]) -> None:
+        self._redis, self._records, self._resolver, self._freed = redis, records, resolver, freed
+        self._in_hand: set[tuple[RunId, bool]] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attend")
+
+    def serve(self, stop: threading.Event) -> None:
+        """Until `stop`; what was not attended to is found again by the next life's look at the active runs."""
+        self._look()
+        while not stop.is_set():
+            popped = self._redis.blpop([keys.INBOX], WAIT_S)
+            if popped is None:
+                self._look()
+            else:
+                self._take(RunId.parse(text(popped[1])))
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> None:
+        for run in self._records.active():
+            record = self._records.read(run)
+            if record is not None and record.phase in ("uploaded", "resolving"):
+                self._take(run)
+
+    def _take(self, run: RunId) -> None:
+        record = self._records.read(run)
+        if record is None:
+            return
+        hand = (run, record.phase in ("uploaded", "resolving"))
+        with self._lock:
+            if hand in self._in_hand:
+                return
+            self._in_hand.add(hand)
+        self._pool.submit(self._attend, run, hand)
+
+    def _attend(self, run: RunId, hand: tuple[RunId, bool]) -> None:
+        try:
+            if self._resolver.attend(run):
+                self._freed()
+        except Unreachable as error:
+            _logger.warning("will try again", extra={"run": run.key, "error": str(error)})
+        except Exception:  # the thread's last word: the next look tries again
+            _logger.exception("attending to a run failed", extra={"run": run.key})
+        finally:
+            with self._lock:
+                self._in_hand.discard(hand)

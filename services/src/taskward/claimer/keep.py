@@ -1,0 +1,123 @@
+"""Keeps claims alive, and notices when a run is no longer ours.
+
+A claim is renewed well before it ends; between renewals the queue is asked for the run's status, so that a cancelled
+run is stopped within one poll and not at the next renewal.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from taskward.claimer.access import stored
+from taskward.core.clock import Clock, parse_time
+from taskward.core.credentials import claim_credentials
+from taskward.core.errors import Refused, TaskclusterError, Unreachable
+from taskward.core.ids import RunId
+from taskward.core.record import Record, Records
+from taskward.core.settings import ClaimerSettings
+from taskward.core.taskcluster import Credentials, Taskcluster
+
+GONE: Final = frozenset({"canceled", "deadline-exceeded", "claim-expired"})
+TICK_S: Final = 0.5
+THREADS: Final = 8
+_CALL_S: Final = 20.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Keeper:
+    """Looks after all active runs; `look` is called twice a second and is cheap when nothing is due."""
+
+    taskcluster: Taskcluster
+    worker: Credentials
+    records: Records
+    settings: ClaimerSettings
+    clock: Clock
+    _renew_at: dict[RunId, datetime] = field(default_factory=dict)
+    _ask_at: dict[RunId, datetime] = field(default_factory=dict)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="keep"))
+
+    def look(self) -> None:
+        """Renews and asks where it is time to."""
+        active = self.records.active()
+        for forgotten in (self._renew_at.keys() | self._ask_at.keys()) - active:
+            self._renew_at.pop(forgotten, None)
+            self._ask_at.pop(forgotten, None)
+        records = (self.records.read(run) for run in active)
+        ours = [record for record in records if record is not None and record.abort not in GONE]
+        for _ in self._pool.map(self._look_after, ours):
+            pass
+
+    def _look_after(self, record: Record) -> None:
+        now = self.clock()
+        if now >= self._renew_at.setdefault(record.run, self._half_way(record, now)):
+            self._renew(record)
+        elif now >= self._ask_at.setdefault(record.run, now + timedelta(seconds=self.settings.status_poll_s)):
+            self._ask_at[record.run] = now + timedelta(seconds=self.settings.status_poll_s)
+            self._notice(record.run, self._status(record.run))
+
+    def _half_way(self, record: Record, now: datetime) -> datetime:
+        """`renew_before_s` before the claim ends; of a short claim, at half of what is left."""
+        left = record.taken_until - now
+        return max(now, record.taken_until - min(timedelta(seconds=self.settings.renew_before_s), left / 2))
+
+    def _renew(self, record: Record) -> None:
+        run = record.run
+        try:
+            answer = self.taskcluster.call(
+                "POST", "queue", f"task/{run.task_id}/runs/{run.run_id}/reclaim",
+                claim_credentials(self.records, run), give_up_after_s=0, timeout_s=_CALL_S,
+            )  # fmt: skip
+        except Unreachable as error:
+            _logger.warning("could not renew a claim", extra={"run": run.key, "error": str(error)})
+            self._renew_at[run] = self.clock() + timedelta(seconds=2)
+            return
+        except Refused as error:
+            _logger.warning("a claim was not renewed", extra={"run": run.key, "error": str(error)})
+            status = self._status(run)
+            if status is not None and not self._notice(run, status):
+                self._lost(run, "claim-expired")
+            return
+        until = parse_time(answer["takenUntil"])
+        access = stored(run, answer["credentials"], answer["takenUntil"], record.definition.get("scopes", []))
+        self.records.renew(run, until, access)
+        self._renew_at.pop(run, None)
+        _logger.info("renewed", extra={"run": run.key, "takenUntil": answer["takenUntil"]})
+
+    def _status(self, run: RunId) -> Mapping[str, Any] | None:
+        """The queue's word on the task, or None when it cannot be had now."""
+        try:
+            path = f"task/{run.task_id}/status"
+            answer = self.taskcluster.call("GET", "queue", path, self.worker, give_up_after_s=0, timeout_s=_CALL_S)
+        except TaskclusterError as error:
+            _logger.warning("no status", extra={"run": run.key, "error": str(error)})
+            return None
+        status: Mapping[str, Any] = answer["status"]
+        return status
+
+    def _notice(self, run: RunId, status: Mapping[str, Any] | None) -> bool:
+        """Stops a run that the queue has taken from us; True when it has."""
+        if status is None:
+            return False
+        runs = status["runs"]
+        ours = runs[run.run_id] if run.run_id < len(runs) else {"state": "exception", "reasonResolved": "canceled"}
+        reason = ours.get("reasonResolved", "")
+        if ours["state"] != "exception" or reason not in GONE:
+            return False
+        self._lost(run, reason)
+        return True
+
+    def _lost(self, run: RunId, reason: str) -> None:
+        _logger.warning("the run is no longer ours", extra={"run": run.key, "reason": reason})
+        self.records.abort(run, reason)
+
+
+def keep_for_ever(keeper: Keeper, stop: threading.Event) -> None:
+    """Looks twice a second until `stop`."""
+    while not stop.wait(TICK_S):
+        keeper.look()

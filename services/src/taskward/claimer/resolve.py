@@ -1,0 +1,77 @@
+"""Tells the queue how a run ended, once, after everything of it is uploaded; publishes the live log before that."""
+
+import logging
+from dataclasses import dataclass
+
+from taskward.core.credentials import claim_credentials
+from taskward.core.errors import Conflict, PhaseConflict, Refused
+from taskward.core.ids import RunId
+from taskward.core.outcome import Outcome, exception
+from taskward.core.process import is_alive, this_life
+from taskward.core.record import Record, Records
+from taskward.core.taskcluster import Taskcluster, segment
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Both acts may be repeated: the queue answers 200 to the same report, and to the same artifact."""
+
+    taskcluster: Taskcluster
+    records: Records
+
+    def attend(self, run: RunId) -> bool:
+        """Does what the record asks the claimer for; True when the run is resolved now.
+
+        Raises:
+            Unreachable: try again later.
+        """
+        record = self.records.read(run)
+        if record is None:
+            return False
+        if record.phase in ("uploaded", "resolving"):
+            return self._resolve(record)
+        if record.live_log:
+            self._announce(record)
+        return False
+
+    def _resolve(self, record: Record) -> bool:
+        run, me = record.run, this_life()
+        if record.owner and record.owner != me and is_alive(record.owner):
+            return False
+        try:
+            self.records.move(run, ("uploaded", "resolving"), "resolving", me, replace=record.owner)
+        except PhaseConflict:
+            return False
+        outcome = record.outcome or exception("internal-error", "the run ended without an outcome")
+        if not outcome.unreported:
+            self._report(run, outcome)
+        self.records.resolved(run)
+        _logger.info("resolved", extra={"run": run.key, "state": outcome.state, "reason": outcome.reason})
+        return True
+
+    def _report(self, run: RunId, outcome: Outcome) -> None:
+        path = f"task/{run.task_id}/runs/{run.run_id}/{outcome.state}"
+        body = {"reason": outcome.reason} if outcome.state == "exception" else None
+        try:
+            self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), body)
+        except Conflict as error:
+            _logger.warning("the queue had resolved the run already", extra={"run": run.key, "error": str(error)})
+        except Refused as error:
+            _logger.error("the queue did not take our report", extra={"run": run.key, "error": str(error)})
+
+    def _announce(self, record: Record) -> None:
+        """`public/logs/live.log` as a reference to the gateway (generic-worker.md §5.1); best effort."""
+        log, run = dict(record.live_log or {}), record.run
+        body = {
+            "storageType": "reference",
+            "contentType": "text/plain; charset=utf-8",
+            "url": log["url"],
+            "expires": log["expires"],
+        }
+        path = f"task/{run.task_id}/runs/{run.run_id}/artifacts/{segment(log['name'])}"
+        try:
+            self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), body)
+        except (Refused, PhaseConflict) as error:
+            _logger.warning("the live log was not published", extra={"run": run.key, "error": str(error)})
