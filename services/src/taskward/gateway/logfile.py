@@ -45,6 +45,7 @@ class LogFile:
 
     - `fd`: descriptor for reading at any offset (pread, sendfile); None as long as the file is not there;
     - `size_bytes`: its size;
+    - `shrinkages`: how often it was found shorter than before (a task can cut its log where nothing prevents that);
     - `finished`: nothing will be added: what `size_bytes` says is all.
     """
 
@@ -54,6 +55,7 @@ class LogFile:
         self._folder: int | None = None
         self.fd: int | None = None
         self.size_bytes = 0
+        self.shrinkages = 0
         self.finished = False
 
     def refresh(self) -> None:
@@ -68,6 +70,7 @@ class LogFile:
         done = self._folder is not None and _exists(self._folder, DONE)
         if self.fd is not None:
             status = os.fstat(self.fd)
+            self.shrinkages += status.st_size < self.size_bytes
             self.size_bytes = status.st_size
             done = done or status.st_nlink == 0  # deleted: nobody can add to it, and no "done" will appear
         self.finished = done

@@ -37,51 +37,61 @@ class Reader:
 
     With `chunked` the pieces are framed as HTTP/1.1 chunks and a last empty chunk tells the peer that the log is
     complete; without, the bytes go bare (a known Content-Length, or HTTP/1.0 up to the close).
+
+    `progress` is how far the last `advance` came, `moved_at_s` when it last sent bytes of the log (monotonic clock).
     """
 
-    def __init__(self, sock: socket.socket, log: LogFile, extent: Extent, *, chunked: bool) -> None:
+    def __init__(self, sock: socket.socket, log: LogFile, extent: Extent, *, chunked: bool, now_s: float) -> None:
         self.sock = sock
         self.log = log
         self.sent_bytes = 0
+        self.moved_at_s = now_s
+        self.progress = Progress.MORE
         self._offset = extent.start
         self._end = extent.end
+        self._shrinkages = log.shrinkages
         self._chunked = chunked
         self._promised_bytes = 0  # what of the current piece still has to come from the file
         self._frame = b""  # chunk framing that has to go first
         self._ending = False
 
-    def advance(self) -> Progress:
-        """Send what the socket takes, at most one piece.
+    def advance(self, now_s: float) -> None:
+        """Send what the socket takes, at most one piece, and note how far that came.
 
         Raises:
             ReaderLost: the peer is gone, or promised bytes have vanished; nothing can be sent any more.
         """
-        pieces = 0
+        before = self.sent_bytes
         try:
-            while True:
-                if self._frame:
-                    self._send_frame()
-                elif self._promised_bytes:
-                    self._send_file()
-                elif self._ending:
-                    return Progress.ENDED
-                elif pieces:
-                    return Progress.MORE
-                elif not self._promise():
-                    return Progress.CAUGHT_UP
-                else:
-                    pieces += 1
+            self.progress = self._send_piece()
         except BlockingIOError:
-            return Progress.BLOCKED
+            self.progress = Progress.BLOCKED
         except OSError as error:
             raise ReaderLost("gone") from error
+        if self.sent_bytes > before:
+            self.moved_at_s = now_s
 
-    def log_shrank(self) -> None:
-        """Go on at the new end of a log that became shorter: what lay behind it is gone, what comes is new."""
-        self._offset = min(self._offset, self.log.size_bytes)
+    def _send_piece(self) -> Progress:
+        promised = False
+        while True:
+            if self._frame:
+                self._send_frame()
+            elif self._promised_bytes:
+                self._send_file()
+            elif self._ending:
+                return Progress.ENDED
+            elif promised:
+                return Progress.MORE
+            elif self._promise():
+                promised = True
+            else:
+                return Progress.CAUGHT_UP
 
     def _promise(self) -> bool:
         """Begin the next piece, or the end; False when there is nothing to send now."""
+        if self._shrinkages != self.log.shrinkages:  # what lay behind the new end is gone, what comes there is new
+            self._shrinkages = self.log.shrinkages
+            self._offset = min(self._offset, self.log.size_bytes)
         limit = self.log.size_bytes if self._end is None else self._end
         if limit > self._offset:
             self._promised_bytes = min(limit - self._offset, CHUNK_BYTES)
@@ -98,9 +108,9 @@ class Reader:
         self._frame = self._frame[self.sock.send(self._frame, more) :]
 
     def _send_file(self) -> None:
-        sent = 0 if self.log.fd is None else os.sendfile(self.sock.fileno(), self.log.fd, self._offset, self._promised_bytes)
-        if not sent:
-            sent = self._send_filler()
+        fd = self.log.fd
+        sent = 0 if fd is None else os.sendfile(self.sock.fileno(), fd, self._offset, self._promised_bytes)
+        sent = sent or self._send_filler()
         self._offset += sent
         self.sent_bytes += sent
         self._promised_bytes -= sent

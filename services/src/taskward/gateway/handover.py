@@ -1,0 +1,28 @@
+"""Takes a connection out of gunicorn's hands after the response head, so that no thread has to stay with it.
+
+A response whose body is a `Handover` ends like this: gunicorn writes the head and asks the body for its first bytes;
+the body detaches the socket, gives it to its taker and raises `HandedOver`, which ends the request without anything
+else being written. The socket object that gunicorn holds is then closed (its descriptor is -1) and the worker in
+`front.py` leaves it alone. A duplicate of the descriptor would not do: gunicorn shuts the connection itself down, for
+all its duplicates.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+
+
+class HandedOver(BaseException):
+    """The connection belongs to somebody else now. Not an error, and nothing but `front.py` may catch it."""
+
+
+class Handover:
+    """A response body that passes the connection on; `take` gets the socket and owns it."""
+
+    def __init__(self, connection: socket.socket, take: Callable[[socket.socket], None]) -> None:
+        self._connection = connection
+        self._take = take
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b""  # makes gunicorn write the head, and nothing more
+        self._take(socket.socket(fileno=self._connection.detach()))
+        raise HandedOver

@@ -1,0 +1,93 @@
+"""Which log a token opens: one look-up in Redis.
+
+The token is the secret, 128 random bits or more, so the look-up by the exact key gives nothing away that could be
+searched for step by step; what has not the form of a token never reaches Redis.
+"""
+
+import json
+import re
+from typing import Final, Protocol
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from taskward.core import keys
+from taskward.gateway.errors import LogRefused, RegistryUnreachable, SettingsError, UnknownToken
+from taskward.gateway.settings import Settings
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,128}", re.ASCII)
+_TIMEOUT_S: Final = 2.0
+
+
+class Registry(Protocol):
+    """Knows which log a token opens. Thread-safe."""
+
+    def path(self, token: str) -> str:
+        """The path of the log, as its entry has it: not to be trusted.
+
+        Raises:
+            UnknownToken: there is no such log.
+            LogRefused: there is an entry, but it makes no sense.
+            RegistryUnreachable: nobody can tell now.
+        """
+        ...
+
+
+class RedisRegistry:
+    """The `Registry` that executors fill (``tw:log:<token>``, see `core.keys`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the password and prepare connections; none is opened yet.
+
+        Raises:
+            SettingsError: the password file cannot be read.
+        """
+        self._redis = Redis(
+            unix_socket_path=str(settings.redis_socket),
+            username=settings.redis_user if settings.redis_password_file else None,
+            password=_password(settings),
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.2), 2),
+        )
+
+    def path(self, token: str) -> str:
+        """See `Registry.path`."""
+        if not _TOKEN.fullmatch(token):
+            raise UnknownToken
+        try:
+            entry = self._redis.get(keys.log(token))
+        except RedisError as error:
+            raise RegistryUnreachable(str(error)) from error
+        if entry is None:
+            raise UnknownToken
+        return _path(bytes(entry))
+
+    def is_reachable(self) -> bool:
+        """Whether Redis answers a look-up now."""
+        try:
+            self._redis.get(keys.log("-" * 22))
+        except RedisError:
+            return False
+        return True
+
+
+def _path(entry: bytes) -> str:
+    try:
+        path = json.loads(entry)["path"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise LogRefused("an entry tw:log:… is not a JSON object with a path") from None
+    if not isinstance(path, str):
+        raise LogRefused("the path of an entry tw:log:… is not a string")
+    return path
+
+
+def _password(settings: Settings) -> str | None:
+    if settings.redis_password_file is None:
+        return None
+    try:
+        return settings.redis_password_file.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"gateway.redis_password_file: {error.strerror}: {settings.redis_password_file}") from error
