@@ -12,6 +12,7 @@ class AnswerError(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
+        self.about: dict[str, str | int] = {}  # the run, once it is known; for the audit log
         self.code = code
         self.message = message
 

@@ -53,9 +53,7 @@ class CertifyRequest:
             value = jsontext.parse(text)
         except jsontext.BadJsonError as error:
             raise _invalid(str(error)) from error
-        table = _table(
-            value, "the request", {"taskId", "runId", "nonce", "artifacts"}, {"forms", "environment"}
-        )
+        table = _table(value, "the request", {"taskId", "runId", "nonce", "artifacts"}, {"forms", "environment"})
         without_nonce = {key: item for key, item in table.items() if key != "nonce"}
         return cls(
             task_id=_text(table["taskId"], "taskId", _TASK_ID),
@@ -95,9 +93,7 @@ def _artifact(value: Any, where: str) -> Artifact:
         name=_text(table["name"], f"{where}.name", _NAME),
         sha256=_text(table["sha256"], f"{where}.sha256", _SHA256),
         size_bytes=_number(table["size_bytes"], f"{where}.size_bytes", _MAX_SIZE_BYTES),
-        content_type=(
-            None if content_type is None else _text(content_type, f"{where}.content_type", _CONTENT_TYPE)
-        ),
+        content_type=(None if content_type is None else _text(content_type, f"{where}.content_type", _CONTENT_TYPE)),
     )
 
 

@@ -29,21 +29,21 @@ _ENVIRONMENT = ("publicIpAddress", "privateIpAddress", "instanceId", "instanceTy
 class SignerSettings:
     """The ``[signer]`` section, and what the signer needs of ``[taskcluster]`` and ``[worker]``::
 
-        [signer]
-        socket = "/run/taskward/signer.sock"
-        socket_mode = "0660"                # optional
-        socket_group = "tw-uploader"        # optional
-        state_dir = "/var/lib/taskward/signer"
-        keyholder_socket = "/run/taskward/keyholder.sock"
-        public_keys_dir = "/var/lib/taskward/public-keys"
-        allowed_users = ["tw-uploader"]     # names or uids; an empty list refuses everybody
-        rate_per_minute = 600               # optional
-        verify_artifacts = "never"          # optional; "always" downloads and hashes every artifact
-        artifact_hosts = []                 # optional; hosts that artifacts may be downloaded from, beside the root's
-        client_id = "project/x/signer"      # optional; for clusters without anonymous reading
-        access_token_file = "/etc/..."      # with client_id
-        environment = { region = "dc1" }    # optional; publicIpAddress, privateIpAddress, instanceId,
-                                            # instanceType, region
+    [signer]
+    socket = "/run/taskward/signer.sock"
+    socket_mode = "0660"                # optional
+    socket_group = "tw-uploader"        # optional
+    state_dir = "/var/lib/taskward/signer"
+    keyholder_socket = "/run/taskward/keyholder.sock"
+    public_keys_dir = "/var/lib/taskward/public-keys"
+    allowed_users = ["tw-uploader"]     # names or uids; an empty list refuses everybody
+    rate_per_minute = 600               # optional
+    verify_artifacts = "never"          # optional; "always" downloads and hashes every artifact
+    artifact_hosts = []                 # optional; where artifacts may lie, beside the root URL's host
+    client_id = "project/x/signer"      # optional; for clusters without anonymous reading
+    access_token_file = "/etc/..."      # with client_id
+    environment = { region = "dc1" }    # optional; publicIpAddress, privateIpAddress, instanceId,
+                                        # instanceType, region
     """
 
     root_url: str

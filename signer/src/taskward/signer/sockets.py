@@ -21,9 +21,7 @@ def listening(path: Path, mode: int, gid: int | None) -> Iterator[socket.socket]
     Raises `SettingsError` when the socket cannot be made there.
     """
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
-        raise SettingsError(
-            f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes; choose a shorter one"
-        )
+        raise SettingsError(f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes; choose a shorter one")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _bind(listener, path, mode, gid)

@@ -4,6 +4,7 @@ Every call has a time limit, is repeated with jitter when the service has troubl
 proxy of the environment, and reads a bounded answer. What cannot be asked is not assumed: `TryLaterError`.
 """
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -66,12 +67,14 @@ class Taskcluster:
         status, answer = self._ask("POST", url, jsontext.canonical(vars(call)), {})
         if status != 200 or answer.get("status") != "auth-success":
             raise UnauthenticatedError("authentication-failed", str(answer.get("message", answer))[:500])
-        return tuple(answer["scopes"])
+        with _expected(url):
+            return tuple(str(scope) for scope in answer["scopes"])
 
     def status(self, task_id: str) -> dict[str, Any]:
         """The ``status`` object of a task."""
-        status: dict[str, Any] = self._read(f"task/{task_id}/status")["status"]
-        return status
+        path = f"task/{task_id}/status"
+        with _expected(path):
+            return dict(self._read(path)["status"])
 
     def definition(self, task_id: str) -> dict[str, Any]:
         """The task definition."""
@@ -82,9 +85,10 @@ class Taskcluster:
         token = ""
         for _ in range(_MAX_PAGES):
             query = f"?limit={_PAGE_ENTRIES}" + (f"&continuationToken={quote(token, safe='')}" if token else "")
-            page = self._read(f"task/{task_id}/runs/{run_id}/artifacts{query}")
-            for entry in page["artifacts"]:
-                yield ListedArtifact(entry["name"], entry["storageType"])
+            path = f"task/{task_id}/runs/{run_id}/artifacts{query}"
+            page = self._read(path)
+            with _expected(path):
+                yield from [ListedArtifact(entry["name"], entry["storageType"]) for entry in page["artifacts"]]
             token = page.get("continuationToken", "")
             if not token:
                 return
@@ -112,12 +116,10 @@ class Taskcluster:
             return {}
         client_id, access_token = self._credentials
         key = {"id": client_id, "key": access_token, "algorithm": "sha256"}
-        sender = mohawk.Sender(key, url, method, content=None, content_type=None, always_hash_content=False)
+        sender = mohawk.Sender(key, url, method, always_hash_content=False)
         return {"Authorization": sender.request_header}
 
-    def _ask(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, dict[str, Any]]:
+    def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         problem = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -132,13 +134,9 @@ class Taskcluster:
             problem = f"answered {status}"
         raise TryLaterError("taskcluster-unavailable", f"{url}: {problem}"[:500])
 
-    def _exchange(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
+    def _exchange(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json", **headers}
-        response = self._pool.request(
-            method, url, body=body, headers=headers, redirect=False, preload_content=False
-        )
+        response = self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
         try:
             text = response.read(_MAX_ANSWER_BYTES + 1)
         finally:
@@ -147,6 +145,14 @@ class Taskcluster:
             response.close()
             raise TryLaterError("queue-answer", f"{url} answered more than {_MAX_ANSWER_BYTES} bytes")
         return response.status, text
+
+
+@contextlib.contextmanager
+def _expected(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise TryLaterError("queue-answer", f"{where} answered in an unknown form: {error!r}") from error
 
 
 def _object(text: bytes, url: str) -> dict[str, Any]:

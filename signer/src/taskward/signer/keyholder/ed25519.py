@@ -63,9 +63,7 @@ def _seed(file: Path) -> bytes:
     try:
         seed = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise UnusableKeyError(
-            f"{file} is not base64; it has to hold the base64 of a 32-byte ed25519 seed"
-        ) from error
+        raise UnusableKeyError(f"{file} is not base64; it has to hold the base64 of a 32-byte ed25519 seed") from error
     if len(seed) != _SEED_BYTES:
         raise UnusableKeyError(f"{file} holds {len(seed)} bytes, an ed25519 seed has {_SEED_BYTES}")
     return seed

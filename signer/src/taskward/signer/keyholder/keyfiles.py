@@ -36,13 +36,9 @@ def _check_private(path: Path) -> None:
         )
     if mode & 0o077:
         wanted = "0700" if stat.S_ISDIR(status.st_mode) else "0600"
-        raise UnusableKeyError(
-            f"{path} has mode {mode:04o}, others can reach it; remedy: chmod {wanted} {path}"
-        )
+        raise UnusableKeyError(f"{path} has mode {mode:04o}, others can reach it; remedy: chmod {wanted} {path}")
     if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
-        raise UnusableKeyError(
-            f"{path} has {status.st_nlink} names (hard links); remedy: remove the others or copy it"
-        )
+        raise UnusableKeyError(f"{path} has {status.st_nlink} names (hard links); remedy: remove the others or copy it")
 
 
 def read_key(path: Path) -> bytes:

@@ -5,13 +5,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from taskward.signer.dsse import pre_authentication_encoding
 from taskward.signer.keyholder import keyfiles
 from taskward.signer.keyholder.ed25519 import Ed25519Key
 from taskward.signer.keyholder.errors import RefusedBodyError, UnusableKeyError
 from taskward.signer.keyholder.openpgp import OpenPgpKey
 from taskward.signer.keyholder.settings import KeyholderSettings
-
-_PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 
 class Keyring:
@@ -28,9 +27,7 @@ class Keyring:
         self._ed25519 = Ed25519Key.load_or_make(directory / "ed25519.key")
         self._dsse = Ed25519Key.load_or_make(directory / "dsse.key")
         if self._dsse.public_base64 == self._ed25519.public_base64:
-            raise UnusableKeyError(
-                f"dsse.key and ed25519.key in {directory} are the same key; move dsse.key away"
-            )
+            raise UnusableKeyError(f"dsse.key and ed25519.key in {directory} are the same key; move dsse.key away")
         self._openpgp = OpenPgpKey.load_or_make(
             directory / "openpgp",
             settings.openpgp_algorithm,
@@ -53,7 +50,7 @@ class Keyring:
             case "ed25519":
                 return self._ed25519.sign(body)
             case "dsse":
-                return self._dsse.sign(pre_authentication_encoding(_PAYLOAD_TYPE, body))
+                return self._dsse.sign(pre_authentication_encoding(body))
             case _:
                 raise RefusedBodyError(f"there is no form {form!r}")
 
@@ -86,12 +83,6 @@ class Keyring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._openpgp.close()
-
-
-def pre_authentication_encoding(payload_type: str, body: bytes) -> bytes:
-    """What a DSSE signature covers: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
 
 
 def _make_directory(directory: Path, mode: int) -> None:

@@ -17,7 +17,7 @@ import gnupg
 
 from taskward.signer.cleartext import UnclearTextError, check_clear
 from taskward.signer.keyholder import keyfiles
-from taskward.signer.keyholder.errors import RefusedBodyError, UnusableKeyError, SigningError
+from taskward.signer.keyholder.errors import RefusedBodyError, SigningError, UnusableKeyError
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _AGENT_SOCKET_BYTES = len("/S.gpg-agent.browser")
@@ -72,9 +72,7 @@ class OpenPgpKey:
             ) from error
 
     @classmethod
-    def load_or_make(
-        cls, home: Path, algorithm: str, expires_days: int, name: str, email: str | None
-    ) -> "OpenPgpKey":
+    def load_or_make(cls, home: Path, algorithm: str, expires_days: int, name: str, email: str | None) -> "OpenPgpKey":
         """The key in `home`, made now when there is no such directory."""
         if not os.path.lexists(home):
             _make(home, algorithm, expires_days, name, email)

@@ -53,9 +53,7 @@ class KeyholderSettings:
             keys_dir=section.path("keys_dir"),
             public_keys_dir=section.path("public_keys_dir"),
             allowed_uids=section.users("allowed_users"),
-            openpgp_algorithm=section.choice(
-                "openpgp_algorithm", ("ed25519", "rsa2048", "rsa4096"), default="ed25519"
-            ),
+            openpgp_algorithm=section.choice("openpgp_algorithm", ("ed25519", "rsa2048", "rsa4096"), default="ed25519"),
             openpgp_expires_days=section.integer("openpgp_expires_days", 730),
             user_name=match["name"],
             user_email=match["email"],

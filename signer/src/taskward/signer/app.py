@@ -1,0 +1,112 @@
+"""The signer's HTTP API: who may call, and what an answer looks like. What is signed is `certifier`'s matter."""
+
+import logging
+import sqlite3
+import time
+
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException
+
+from taskward.signer.answers import (
+    AnswerError,
+    ForbiddenError,
+    InvalidRequestError,
+    RefusedError,
+    TooManyError,
+    TryLaterError,
+)
+from taskward.signer.certifier import Certifier
+from taskward.signer.jsontext import canonical
+from taskward.signer.rate import RateLimit
+from taskward.signer.request import MAX_REQUEST_BYTES
+from taskward.signer.sockets import peer_uid
+
+_log = logging.getLogger(__name__)
+_JSON = "application/json"
+
+
+def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
+    """``GET /v1/keys``, ``POST /v1/certify``, ``GET /healthz``, ``GET /metrics``; needs gunicorn's socket."""
+    app = Flask("taskward.signer", static_folder=None)
+
+    @app.post("/v1/certify")
+    def certify() -> Response:
+        started = time.monotonic()
+        outcome = "unavailable"
+        try:
+            answer, stored = _certify(certifier, rate)
+            outcome = "repeated" if stored else "certified"
+            return Response(answer, mimetype=_JSON)
+        except RefusedError:
+            outcome = "refused"
+            raise
+        finally:
+            certifier.metrics.answered(outcome, time.monotonic() - started)
+
+    @app.get("/v1/keys")
+    def keys() -> Response:
+        _caller(certifier)
+        return Response(canonical(certifier.public_keys.all()), mimetype=_JSON)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        if not certifier.keyholder.reachable():
+            raise TryLaterError("keyholder-unavailable", "the keyholder does not listen at its socket")
+        certifier.public_keys.all()
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        text = certifier.metrics.text(keyholder_up=certifier.keyholder.reachable())
+        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.errorhandler(AnswerError)
+    def answer_error(error: AnswerError) -> Response:
+        certifier.metrics.refused(error.code)
+        return Response(canonical(error.body()), status=error.status, mimetype=_JSON)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        body = {"error": {"code": "http", "message": error.description or "", "retryable": False}}
+        return Response(canonical(body), status=error.code or 500, mimetype=_JSON)
+
+    return app
+
+
+def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
+    uid = -1
+    try:
+        rate.take()
+        uid = _caller(certifier)
+        return certifier.certify(request.headers.get("Authorization"), _body(request))
+    except RefusedError as error:
+        _log.warning("refused: %s", error)
+        certifier.audit.append("refused", uid=uid, code=error.code, message=error.message[:500], **error.about)
+        raise
+    except TooManyError:
+        raise
+    except TryLaterError as error:
+        _log.warning("not now: %s", error)
+        raise
+    except (OSError, sqlite3.Error) as error:
+        _log.exception("the signer cannot keep its records")
+        raise TryLaterError("state-unavailable", f"the signer cannot keep its records: {error}") from error
+
+
+def _caller(certifier: Certifier) -> int:
+    uid = peer_uid(request.environ["gunicorn.socket"])
+    if uid not in certifier.settings.allowed_uids:
+        raise ForbiddenError("caller-not-allowed", f"uid {uid} is not one of allowed_users")
+    return uid
+
+
+def _body(incoming: Request) -> bytes:
+    length = incoming.content_length
+    if length is None:
+        raise InvalidRequestError("length-required", "the request needs a Content-Length")
+    if length > MAX_REQUEST_BYTES:
+        raise InvalidRequestError("too-large", f"the request is larger than {MAX_REQUEST_BYTES} bytes")
+    body = incoming.stream.read(length)
+    if len(body) != length:
+        raise InvalidRequestError("cut-short", "the request ended before its Content-Length")
+    return body
