@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from taskward.gateway.errors import SettingsError
+from taskward.core import log
+from taskward.core.errors import ConfigurationError
 from taskward.gateway.front import GatewayServer
 from taskward.gateway.settings import Settings
 from taskward.gateway.tokens import RedisRegistry
@@ -23,12 +24,12 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the worker's TOML file")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log.configure("gateway")
     try:
         settings = Settings.load(arguments.config)
         registry = RedisRegistry(settings)
         _allow_descriptors(settings.limits.max_readers + _OTHER_DESCRIPTORS)
-    except SettingsError as error:
+    except ConfigurationError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201  # a person reads this
         return EXIT_CONFIGURATION
     logging.getLogger("taskward.gateway").info("live logs at %s/log/<token>", settings.base_url)
@@ -40,9 +41,9 @@ def _allow_descriptors(count: int) -> None:
     """Raise the soft limit of open files; a reader needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
-        raise SettingsError(
-            f"gateway.max_readers needs {count} open files, the limit is {hard}; "
-            "lower max_readers or raise the limit (ulimit -Hn, or minfds in supervisord.conf)"
+        raise ConfigurationError(
+            f"[gateway] max_readers: needs {count} open files, the limit is {hard}; "
+            "lower max_readers, or raise the limit (ulimit -Hn, or minfds in supervisord.conf)"
         )
     if soft != resource.RLIM_INFINITY and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

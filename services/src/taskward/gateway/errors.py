@@ -1,9 +1,8 @@
-"""The error tree of `gateway`, grouped by what the caller does next.
+"""The error tree of `gateway`, grouped by what the caller does next (configuration: `core.errors`).
 
 ::
 
     GatewayError
-    ├── SettingsError        a person must change the configuration; the process exits 64
     ├── RequestError         answer the request with `status` and the text; the fault is the reader's
     │   ├── UnknownToken     401
     │   ├── InvalidWish      400
@@ -17,10 +16,6 @@
 
 class GatewayError(Exception):
     """Root of everything `gateway` raises on purpose."""
-
-
-class SettingsError(GatewayError):
-    """The configuration cannot be used; the text says which key, why, and the remedy."""
 
 
 class RequestError(GatewayError):

@@ -14,8 +14,8 @@ nothing                    200, from the start, then following until the log is 
 
 A part that is followed has no end yet. Its ``Content-Range`` is ``bytes N-9007199254740991/*`` as RFC 8673 (random
 access and live content) has it; ``bytes=N-9007199254740991`` asks for the same. A log without an end is ``/*``, a
-finished one ``/<size>``. As RFC 9110 §14.2 allows, a Range of another unit, of several parts, or that is no range at all
-is ignored; so is one with ``If-Range``, for a log has no validator to compare (§13.1.5).
+finished one ``/<size>``. As RFC 9110 §14.2 allows, a Range of another unit, of several parts, or that is no range at
+all is ignored; so is one with ``If-Range``, for a log has no validator to compare (§13.1.5).
 """
 
 import re

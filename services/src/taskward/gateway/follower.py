@@ -41,10 +41,10 @@ class Limits:
     bytes there that the reader does not take. `prepare_timeout_s`: before the log exists at all.
     """
 
-    max_readers: int = 4096
-    idle_timeout_s: float = 86_400.0
-    stall_timeout_s: float = 3_600.0
-    prepare_timeout_s: float = 1_800.0
+    max_readers: int
+    idle_timeout_s: float
+    stall_timeout_s: float
+    prepare_timeout_s: float
 
 
 @dataclass(eq=False)
@@ -128,10 +128,10 @@ class Follower:
         try:
             while not self._stopping:
                 self._turn()
-        except Exception:
-            _log.critical("the follower failed; no reader can be served any more", exc_info=True)
-            self._on_failure()
         finally:
+            if not self._stopping:  # an error is on its way out of the thread
+                _log.critical("the follower failed; no reader can be served any more")
+                self._on_failure()
             self._close_everything()
 
     def _turn(self) -> None:

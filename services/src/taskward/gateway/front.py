@@ -100,10 +100,9 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
 
     def load_config(self) -> None:
         """Called by the base class: gunicorn's settings."""
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         status = [f"unix:{self._settings.status_socket}"] if self._settings.status_socket else []
         for name, value in {
-            "bind": [f"{host}:{self._settings.port}", *status],
+            "bind": [self._settings.address, *status],
             "worker_class": FrontWorker,
             "workers": 1,
             "threads": 16,

@@ -89,7 +89,9 @@ class Reader:
 
     def _promise(self) -> bool:
         """Begin the next piece, or the end; False when there is nothing to send now."""
-        if self._shrinkages != self.log.shrinkages:  # what lay behind the new end is gone, what comes there is new
+        if (
+            self._end is None and self._shrinkages != self.log.shrinkages
+        ):  # what lay behind the new end is gone, what comes there is new
             self._shrinkages = self.log.shrinkages
             self._offset = min(self._offset, self.log.size_bytes)
         limit = self.log.size_bytes if self._end is None else self._end
@@ -114,8 +116,9 @@ class Reader:
         self._offset += sent
         self.sent_bytes += sent
         self._promised_bytes -= sent
-        if not self._promised_bytes and self._chunked:
-            self._frame = b"\r\n"
+        if not self._promised_bytes:
+            self._frame = b"\r\n" if self._chunked else b""
+            self._ending = self._offset == self._end
 
     def _send_filler(self) -> int:
         """Make up for bytes that were cut off the file after their chunk was announced.

@@ -1,15 +1,14 @@
-"""The ``[gateway]`` section of the worker's configuration file."""
+"""The ``[gateway]`` section of the worker's configuration file; every key has a default."""
 
-import difflib
 import os
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from taskward.gateway.errors import SettingsError
+from taskward.core.errors import ConfigurationError
+from taskward.core.settings import Settings as WorkerFile
+from taskward.core.settings import section
 from taskward.gateway.follower import Limits
 
 DEFAULT_PORT: Final = 60023
@@ -22,127 +21,85 @@ _SOCKET_PATH_LIMIT: Final = 107  # sun_path of unix(7) without its final NUL
 class Settings:
     """What the gateway is told, read once.
 
-    Required: `logs_dir` and `redis_socket`. Paths are absolute. `port` 0 lets the kernel choose. `public_url` is what
-    readers outside reach, a reverse proxy perhaps; by default ``http://<host>:<port>``. On `status_socket` alone
-    ``/metrics`` is served (``/healthz`` on both). The `Limits` stand in the same section under their own names.
+    `logs_dir`, `redis_socket` and `redis_password_file` follow from ``[worker] state_dir`` unless they are given.
+    `port` 0 lets the kernel choose. `public_url` is what readers outside reach, a reverse proxy perhaps; by default
+    ``http://<host>:<port>``. ``/metrics`` is served on `status_socket` alone, ``/healthz`` on both. The other keys are
+    the `Limits`.
     """
 
     logs_dir: Path
     redis_socket: Path
+    redis_password_file: Path
     redis_user: str = "gateway"
-    redis_password_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    public_url: str | None = None
+    public_url: str = ""
     status_socket: Path | None = None
-    limits: Limits = field(default_factory=Limits)
+    max_readers: int = 4096
+    idle_timeout_s: float = 86_400.0
+    stall_timeout_s: float = 3_600.0
+    prepare_timeout_s: float = 1_800.0
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """Read `file`.
+        """Read the worker's configuration file.
 
         Raises:
-            SettingsError: it cannot be read, has no section ``[gateway]``, or a key of the section is wrong.
+            ConfigurationError: it cannot be read, or a key is unknown or has a wrong value.
         """
-        try:
-            content = tomllib.loads(file.read_text())
-        except OSError as error:
-            raise SettingsError(f"{file}: {error.strerror}") from error
-        except ValueError as error:
-            raise SettingsError(f"{file} is not valid TOML: {error}") from error
-        section = content.get("gateway")
-        if not isinstance(section, dict):
-            raise SettingsError(f"{file} has no section [gateway]; it needs at least logs_dir and redis_socket")
-        return cls.parse(section)
+        worker = WorkerFile.load(file)
+        where = f"{file}: [gateway]"
+        given: Any = worker.others.get("gateway", {})
+        if not isinstance(given, dict):
+            raise ConfigurationError(f"{where}: must be a table")
+        redis = worker.redis("gateway")
+        derived = {
+            "logs_dir": str(worker.layout.logs),
+            "redis_socket": str(redis.socket),
+            "redis_password_file": str(redis.password_file),
+        }
+        settings: Self = section(cls, derived | given, where)
+        settings._check(where)
+        return settings
 
-    @classmethod
-    def parse(cls, section: Mapping[str, Any]) -> Self:
-        """Check the section.
+    @property
+    def limits(self) -> Limits:
+        """What readers may take."""
+        return Limits(self.max_readers, self.idle_timeout_s, self.stall_timeout_s, self.prepare_timeout_s)
 
-        Raises:
-            SettingsError: a key is unknown, missing or has a wrong value.
-        """
-        for name in section:
-            _check_known(name)
-        missing = [name for name in ("logs_dir", "redis_socket") if name not in section]
-        if missing:
-            raise SettingsError(f"gateway.{missing[0]} is missing; give it an absolute path")
-        values = {name: _READERS[name](name, value) for name, value in section.items()}
-        limits = Limits(**{name: values.pop(name) for name in list(values) if name in _LIMITS})
-        return cls(**values, limits=limits)
+    @property
+    def address(self) -> str:
+        """``host:port``, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def base_url(self) -> str:
         """What the addresses of logs begin with."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url or f"http://{host}:{self.port}"
+        return self.public_url.rstrip("/") or f"http://{self.address}"
+
+    def _check(self, where: str) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"{where} port: must be 0 to 65535, not {self.port}")
+        if not self.host:
+            raise ConfigurationError(f"{where} host: must not be empty; '0.0.0.0' serves all addresses")
+        if not 1 <= self.max_readers <= 1_000_000:
+            raise ConfigurationError(f"{where} max_readers: must be 1 to 1000000, not {self.max_readers}")
+        for name in ("idle_timeout_s", "stall_timeout_s", "prepare_timeout_s"):
+            if not 0 < getattr(self, name) <= 10**8:
+                raise ConfigurationError(f"{where} {name}: must be above 0 and at most 100000000")
+        if ".." in self.logs_dir.parts:
+            raise ConfigurationError(f"{where} logs_dir: must not contain '..'")
+        if self.status_socket and len(os.fsencode(self.status_socket)) > _SOCKET_PATH_LIMIT:
+            raise ConfigurationError(f"{where} status_socket: longer than the {_SOCKET_PATH_LIMIT} bytes of a socket")
+        if self.public_url and not _is_plain_url(self.public_url):
+            raise ConfigurationError(
+                f"{where} public_url: must be an http or https address without a query, not {self.public_url!r}"
+            )
 
 
-def _check_known(name: str) -> None:
-    if name not in _READERS:
-        near = difflib.get_close_matches(name, _READERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(_READERS))}"
-        raise SettingsError(f"gateway.{name} is not a known key; {hint}")
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise SettingsError(f"gateway.{name} has to be a text that is not empty, not {value!r}")
-    return value
-
-
-def _path(name: str, value: object) -> Path:
-    path = Path(_text(name, value))
-    if not path.is_absolute() or ".." in path.parts:
-        raise SettingsError(f"gateway.{name} has to be an absolute path without '..', not {str(path)!r}")
-    return path
-
-
-def _socket_path(name: str, value: object) -> Path:
-    path = _path(name, value)
-    if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
-        raise SettingsError(f"gateway.{name} is longer than the {_SOCKET_PATH_LIMIT} bytes a unix socket may have")
-    return path
-
-
-def _url(name: str, value: object) -> str:
-    url = _text(name, value).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise SettingsError(f"gateway.{name} has to be an http or https address without a query, not {url!r}")
-    return url
-
-
-def _port(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
-        raise SettingsError(f"gateway.{name} has to be a port number from 0 to 65535, not {value!r}")
-    return value
-
-
-def _count(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
-        raise SettingsError(f"gateway.{name} has to be a whole number from 1 to 1000000, not {value!r}")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 10**8:
-        raise SettingsError(f"gateway.{name} has to be a number of seconds above 0, not {value!r}")
-    return float(value)
-
-
-_READERS: Final[dict[str, Callable[[str, object], Any]]] = {
-    "logs_dir": _path,
-    "redis_socket": _socket_path,
-    "redis_user": _text,
-    "redis_password_file": _path,
-    "host": _text,
-    "port": _port,
-    "public_url": _url,
-    "status_socket": _socket_path,
-    "max_readers": _count,
-    "idle_timeout_s": _seconds,
-    "stall_timeout_s": _seconds,
-    "prepare_timeout_s": _seconds,
-}
-_LIMITS: Final = {limit.name for limit in fields(Limits)}
+def _is_plain_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc) and not parts.query and not parts.fragment

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from taskward.core import keys
-from taskward.gateway.errors import LogRefused, RegistryUnreachable, SettingsError, UnknownToken
+from taskward.core.errors import ConfigurationError
+from taskward.gateway.errors import LogRefused, RegistryUnreachable, UnknownToken
 from taskward.gateway.settings import Settings
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,128}", re.ASCII)
@@ -34,6 +35,10 @@ class Registry(Protocol):
         """
         ...
 
+    def is_reachable(self) -> bool:
+        """Whether tokens can be looked up now."""
+        ...
+
 
 class RedisRegistry:
     """The `Registry` that executors fill (``tw:log:<token>``, see `core.keys`)."""
@@ -42,11 +47,11 @@ class RedisRegistry:
         """Read the password and prepare connections; none is opened yet.
 
         Raises:
-            SettingsError: the password file cannot be read.
+            ConfigurationError: the password file cannot be read.
         """
         self._redis = Redis(
             unix_socket_path=str(settings.redis_socket),
-            username=settings.redis_user if settings.redis_password_file else None,
+            username=settings.redis_user,
             password=_password(settings),
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
@@ -63,10 +68,10 @@ class RedisRegistry:
             raise RegistryUnreachable(str(error)) from error
         if entry is None:
             raise UnknownToken
-        return _path(bytes(entry))
+        return _path(entry)
 
     def is_reachable(self) -> bool:
-        """Whether Redis answers a look-up now."""
+        """See `Registry.is_reachable`."""
         try:
             self._redis.get(keys.log("-" * 22))
         except RedisError:
@@ -74,7 +79,7 @@ class RedisRegistry:
         return True
 
 
-def _path(entry: bytes) -> str:
+def _path(entry: bytes | str) -> str:
     try:
         path = json.loads(entry)["path"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -84,10 +89,8 @@ def _path(entry: bytes) -> str:
     return path
 
 
-def _password(settings: Settings) -> str | None:
-    if settings.redis_password_file is None:
-        return None
+def _password(settings: Settings) -> str:
     try:
         return settings.redis_password_file.read_text().strip()
     except OSError as error:
-        raise SettingsError(f"gateway.redis_password_file: {error.strerror}: {settings.redis_password_file}") from error
+        raise ConfigurationError(f"redis_password_file: {settings.redis_password_file}: {error.strerror}") from error
