@@ -1,0 +1,73 @@
+"""An accepted connection that knows who is at its other end."""
+
+import errno
+import socket
+import time
+
+from taskward.proxy.errors import ClientGone
+
+
+class TaskSocket(socket.socket):
+    """A connection from a task.
+
+    `uid` owns the other end (None: nobody found), `address` is the local address it called, `run_key` the run it was
+    admitted for (None: not yet) and `checked_at_s` when that was last looked up. `close_after` asks the worker to
+    close after the present request.
+
+    A head must arrive as a whole within the time given to `expect_head`; a body may take as long as it wants while
+    its bytes keep coming. What is too slow looks like a connection that was reset.
+    """
+
+    __slots__ = ("_deadline_s", "address", "checked_at_s", "close_after", "run_key", "uid")
+
+    def __init__(self, accepted: socket.socket, uid: int | None) -> None:
+        super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        self.uid = uid
+        self.address: str = self.getsockname()[0]
+        self.run_key: str | None = None
+        self.checked_at_s = float("-inf")
+        self.close_after = False
+        self._deadline_s: float | None = None
+
+    def expect_head(self, within_s: float) -> None:
+        """From now on a whole request head has to arrive within this time."""
+        self._deadline_s = time.monotonic() + within_s
+
+    def expect_body(self, idle_s: float) -> None:
+        """From now on each read and each write may take this long."""
+        self._deadline_s = None
+        self.settimeout(idle_s)
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """As `socket.recv`; ConnectionResetError when the peer is too slow."""
+        if self._deadline_s is not None:
+            self.settimeout(max(self._deadline_s - time.monotonic(), 0.001))
+        try:
+            return super().recv(bufsize, flags)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client is too slow") from None
+
+    def recv_some(self, view: memoryview) -> int:
+        """Fill the front of `view` with what comes next of a body and tell how much; ClientGone at its end."""
+        try:
+            size = self.recv_into(view)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        if size == 0:
+            raise ClientGone("the connection ended within the body")
+        return size
+
+    def send_all(self, data: bytes | memoryview) -> None:
+        """As `socket.sendall`; ClientGone instead of OSError."""
+        try:
+            self.sendall(data)
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+
+    def abort(self) -> None:
+        """Cut the connection so that the task sees an incomplete answer rather than a short one."""
+        self.close_after = True
+        try:
+            self.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # already cut by the other side

@@ -1,0 +1,79 @@
+"""Which run is a connection of? Decided by where it comes from, never by anything the peer sends."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from taskward.proxy.connection import TaskSocket
+from taskward.proxy.errors import Refused, StoreUnavailable
+from taskward.proxy.store import Store
+
+RECHECK_S: Final = 1.0
+_MAX_REMEMBERED: Final = 4096
+
+
+@dataclass(frozen=True)
+class _Peer:
+    run_key: str
+    uid: int
+
+
+class Gate:
+    """Admits a connection for the run that owns its local address, if the right OS user is at the other end.
+
+    The address alone is no proof (any process of the host can call it), nor is root exempt: only the uid in the
+    run's entry passes. Where all tasks run as one user (a worker without root) only the addresses tell them apart;
+    then a task can call its neighbour's address, as it can read its neighbour's files.
+
+    An entry is read for each new connection and again before a request once it is a second old. A connection that was
+    opened for one run never serves another: it is refused when its address has been given away meanwhile. While
+    Redis is away the last known entries hold; they cannot change then.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._remembered: dict[str, _Peer] = {}
+
+    def admit(self, sock: TaskSocket) -> None:
+        """Make sure that `sock` may be served now and set its `run_key`.
+
+        Raises Refused, or StoreUnavailable when Redis is away and the address is not known from before.
+        """
+        now_s = self._clock()
+        if now_s - sock.checked_at_s < RECHECK_S:
+            return
+        peer = self._peer(sock.address)
+        if peer is None:
+            raise Refused(f"no run owns {sock.address} (uid {sock.uid})")
+        if sock.uid != peer.uid:
+            raise Refused(f"{sock.address} belongs to uid {peer.uid}, called by uid {sock.uid}")
+        if sock.run_key not in (None, peer.run_key):
+            raise Refused(f"{sock.address} went from run {sock.run_key} to {peer.run_key}")
+        sock.run_key = peer.run_key
+        sock.checked_at_s = now_s
+
+    def _peer(self, address: str) -> _Peer | None:
+        try:
+            entry = self._store.peer(address)
+        except StoreUnavailable:
+            if address in self._remembered:
+                return self._remembered[address]
+            raise
+        peer = _parse(entry)
+        if peer is None:
+            self._remembered.pop(address, None)
+        else:
+            self._remembered[address] = peer
+            if len(self._remembered) > _MAX_REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)), None)
+        return peer
+
+
+def _parse(entry: dict[str, str]) -> _Peer | None:
+    """None for a missing, incomplete or strange entry: nobody may use such an address."""
+    task_id, run_id, uid = entry.get("taskId"), entry.get("runId"), entry.get("uid", "")
+    if not task_id or not run_id or not (uid.isascii() and uid.isdigit()):
+        return None
+    return _Peer(f"{task_id}/{run_id}", int(uid))

@@ -1,0 +1,19 @@
+"""The three names in Redis that the proxy reads.
+
+They are the same as in `taskward.core.keys`, where all names stand on one page; repeated here because this
+package imports nothing else of ours. A test holds the two together.
+"""
+
+from typing import Final
+
+CREDENTIALS_CHANNEL: Final = "tw:creds"
+
+
+def credentials(run_key: str) -> str:
+    """The newest claim credentials of a run (``taskId/runId``): a string with JSON, see `credentials.parse`."""
+    return f"tw:creds:{run_key}"
+
+
+def peer(address: str) -> str:
+    """Which run may use the proxy at this local address: a hash with ``taskId``, ``runId`` and ``uid``."""
+    return f"tw:peer:{address}"

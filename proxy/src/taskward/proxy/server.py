@@ -1,0 +1,90 @@
+"""gunicorn, set up from the proxy's own settings: one process, because credentials live in one place."""
+
+import resource
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from gunicorn.app.base import BaseApplication
+
+from taskward.proxy import listener, store
+from taskward.proxy.app import ProxyApp
+from taskward.proxy.credentials import Vault
+from taskward.proxy.forward import Forwarder
+from taskward.proxy.gate import Gate
+from taskward.proxy.metrics import Metrics
+from taskward.proxy.settings import Settings
+from taskward.proxy.upstream import Pool
+
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - for gunicorn's own heartbeat file (unlinked at once)
+_MAX_CONNECTIONS: Final = 4096
+
+
+class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+    """Runs the proxy until SIGTERM (waits for requests in flight) or SIGQUIT (does not).
+
+    The sockets are opened by the constructor; StartError when that fails.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._listeners = [listener.task_listener(settings.port, settings.interface)]
+        if settings.status_socket is not None:
+            self._listeners.append(listener.status_listener(settings.status_socket))
+        _allow_descriptors(2 * _MAX_CONNECTIONS)
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn's settings (called by gunicorn)."""
+        for name, value in self._gunicorn_settings().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> ProxyApp:
+        """The application, made in the worker process (called by gunicorn)."""
+        return build_app(self.settings)
+
+    def _gunicorn_settings(self) -> dict[str, Any]:
+        return {
+            "bind": [f"fd://{_inheritable(sock)}" for sock in self._listeners],
+            "worker_class": "taskward.proxy.worker.ProxyWorker",
+            "workers": 1,
+            "threads": self.settings.threads,
+            "worker_connections": _MAX_CONNECTIONS,
+            "keepalive": self.settings.keepalive_s,
+            "timeout": 0,
+            "graceful_timeout": 30,
+            "control_socket_disable": True,
+            "worker_tmp_dir": str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None,
+            "proc_name": "taskward-proxy",
+            "http_parser": "python",
+            "forwarded_allow_ips": "*",  # none of its fields is used, and asking costs 7 % of the CPU
+            "secure_scheme_headers": {},
+            "forwarder_headers": "",
+            "loglevel": "error",
+        }
+
+
+def build_app(settings: Settings) -> ProxyApp:
+    """Put the parts together; starts the thread that hears of new credentials."""
+    root = settings.root_url
+    redis = store.connect(settings)
+    vault = Vault(redis, root)
+    metrics = Metrics()
+    metrics.gauge("runs", "Runs whose credentials are in memory.", lambda: len(vault))
+    metrics.gauge("redis_away", "1 while Redis gives no answer.", lambda: float(redis.away))
+    pool = Pool(root, settings.connect_timeout_s, settings.upstream_timeout_s, settings.ca_file)
+    forwarder = Forwarder(root, vault, pool, metrics, settings.retry_for_s)
+    redis.watch(vault.changed)
+    return ProxyApp(root, redis, Gate(redis), vault, forwarder, metrics)
+
+
+def _inheritable(sock: socket.socket) -> int:
+    sock.set_inheritable(True)
+    return sock.detach()
+
+
+def _allow_descriptors(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, ceiling), hard))

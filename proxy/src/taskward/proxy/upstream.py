@@ -1,0 +1,204 @@
+"""Connections to Taskcluster: opened, kept for reuse, read and written without blocking for ever."""
+
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from taskward.proxy.answer import MAX_HEAD_BYTES, Answer, AnswerParser
+from taskward.proxy.errors import ClientGone, UpstreamError, UpstreamTimeout
+from taskward.proxy.routes import RootUrl
+
+_MAX_IDLE: Final = 64
+_MAX_IDLE_S: Final = 30.0
+_READ_BYTES: Final = 64 * 1024
+_CLIENT_LEFT: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+_WANT_READ: Final = (BlockingIOError, ssl.SSLWantReadError)
+
+
+class Link:
+    """One connection to Taskcluster, used by one request at a time.
+
+    Every wait ends after `timeout_s` without a byte (UpstreamTimeout), and at once when the task whose socket is
+    given to `serve` has gone (ClientGone). A link that raised is not to be used again.
+    """
+
+    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
+        sock.setblocking(False)
+        self.reused = False
+        self.idle_since_s = 0.0
+        self._sock = sock
+        self._timeout_s = timeout_s
+        self._received = bytearray()
+        self._client_fd = -1
+        self._poll = select.poll()
+        self._poll.register(sock, 0)
+
+    def serve(self, client: socket.socket) -> None:
+        """From now on, give up waiting when this client goes."""
+        self._client_fd = client.fileno()
+        self._poll.register(self._client_fd, select.POLLRDHUP)
+
+    def release(self) -> None:
+        """Forget the client; the link is idle."""
+        if self._client_fd >= 0:
+            self._poll.unregister(self._client_fd)
+        self._client_fd = -1
+        self.reused = True
+        self.idle_since_s = time.monotonic()
+
+    def send(self, data: bytes | memoryview) -> bool:
+        """Send all of `data`; False as soon as an answer is there instead, so that nobody uploads in vain."""
+        view = memoryview(data)
+        while view:
+            try:
+                sent = self._sock.send(view)
+            except (*_WANT_READ, ssl.SSLWantWriteError):
+                self._wait(select.POLLOUT | select.POLLIN)
+                if self._peek():
+                    return False
+            except OSError as error:
+                if self._peek():
+                    return False  # it answered and closed
+                raise UpstreamError(f"sending failed: {error}", stale=self.reused) from error
+            else:
+                view = view[sent:]
+        return True
+
+    def answered(self) -> bool:
+        """Whether an answer, or the end of the connection, has come already."""
+        return bool(self._poll_now(select.POLLIN)) and self._peek()
+
+    def read_head(self, method: str) -> tuple[Answer, AnswerParser]:
+        """The head of the final answer, interim ones (1xx) skipped.
+
+        UpstreamError with `stale` set when a reused connection ended before a byte of it.
+        """
+        while True:
+            end = self._received.find(b"\r\n\r\n")
+            if end >= 0:
+                parser = AnswerParser(method)
+                answer = parser.feed_head(bytes(self._received[: end + 4]))
+                del self._received[: end + 4]
+                if answer.status >= 200:
+                    return answer, parser
+            elif len(self._received) > MAX_HEAD_BYTES:
+                raise UpstreamError("the head of the answer is too long")
+            else:
+                self._receive_head()
+
+    def take_received(self, limit: int) -> bytes:
+        """What has been received beyond the head, at most `limit` bytes."""
+        taken = bytes(self._received[:limit])
+        del self._received[:limit]
+        return taken
+
+    def recv_into(self, view: memoryview) -> int:
+        """Receive some bytes of a body; 0 at the end of the connection."""
+        while True:
+            try:
+                return self._sock.recv_into(view)
+            except _WANT_READ:
+                self._wait(select.POLLIN)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT)
+            except OSError as error:
+                raise UpstreamError(f"receiving failed: {error}", stale=self.reused) from error
+
+    @property
+    def usable(self) -> bool:
+        """Whether an idle link may carry another request: not old, not closed, nothing unasked on it."""
+        young = time.monotonic() - self.idle_since_s < _MAX_IDLE_S
+        return young and not self._received and not self._poll_now(select.POLLIN | select.POLLRDHUP)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+    def _receive_head(self) -> None:
+        buffer = bytearray(_READ_BYTES)
+        size = self.recv_into(memoryview(buffer))
+        if size == 0:
+            untouched = not self._received
+            raise UpstreamError("the connection ended before the answer", stale=self.reused and untouched)
+        self._received += memoryview(buffer)[:size]
+
+    def _peek(self) -> bool:
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except (*_WANT_READ, ssl.SSLWantWriteError):
+            return False  # TLS tickets and the like
+        except OSError:
+            return bool(self._received)
+        self._received += data
+        return True
+
+    def _poll_now(self, events: int) -> int:
+        self._poll.modify(self._sock, events)
+        mine = self._sock.fileno()
+        return next((found for fd, found in self._poll.poll(0) if fd == mine), 0)
+
+    def _wait(self, events: int) -> None:
+        self._poll.modify(self._sock, events)
+        found = self._poll.poll(self._timeout_s * 1000)
+        if not found:
+            raise UpstreamTimeout(f"no byte for {self._timeout_s:g} s")
+        if all(fd == self._client_fd for fd, _ in found) and found[0][1] & _CLIENT_LEFT:
+            raise ClientGone("the task closed its connection")
+
+
+class Pool:
+    """Opens links to one root URL and keeps idle ones; usable by many threads."""
+
+    def __init__(self, root: RootUrl, connect_timeout_s: float, timeout_s: float, ca_file: Path | None) -> None:
+        self._root = root
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout_s = timeout_s
+        self._idle: deque[Link] = deque(maxlen=_MAX_IDLE)
+        self._lock = threading.Lock()
+        self._tls = _tls_context(ca_file) if root.scheme == "https" else None
+
+    def take(self, *, fresh: bool = False) -> Link:
+        """A link to Taskcluster: the one used last, or a new one. UpstreamError (not `sent`) when none opens."""
+        while not fresh:
+            with self._lock:
+                link = self._idle.pop() if self._idle else None
+            if link is None:
+                break
+            if link.usable:
+                return link
+            link.close()
+        return Link(self._connect(), self._timeout_s)
+
+    def give_back(self, link: Link) -> None:
+        """Keep a link whose answer was read to its end."""
+        link.release()
+        with self._lock:
+            oldest = self._idle.popleft() if len(self._idle) == _MAX_IDLE else None
+            self._idle.append(link)
+        if oldest is not None:
+            oldest.close()
+
+    def _connect(self) -> socket.socket:
+        where = (self._root.host, self._root.port)
+        sock = None
+        try:
+            sock = socket.create_connection(where, timeout=self._connect_timeout_s)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._tls.wrap_socket(sock, server_hostname=self._root.host) if self._tls else sock
+        except OSError as error:  # includes every ssl.SSLError
+            if sock is not None:
+                sock.close()
+            raise UpstreamError(f"cannot connect to {self._root}: {error}", sent=False) from error
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
