@@ -5,6 +5,7 @@ the only thread that accepts. A handful of slow or hostile peers could stop the 
 the poller until its whole request head has arrived, and is seen off by the follower.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from typing import Any, Final
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from taskward.gateway.app import create_app
@@ -88,6 +91,15 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         conn.close()
 
 
+class FrontLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's messages in the log of the process; no access log, for addresses hold tokens."""
+
+    def setup(self, _cfg: Config) -> None:
+        """Called by the base class."""
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.INFO)
+
+
 class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """The gateway as a gunicorn application; `run` serves until SIGTERM or SIGINT and then exits the process."""
 
@@ -104,6 +116,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         for name, value in {
             "bind": [self._settings.address, *status],
             "worker_class": FrontWorker,
+            "logger_class": FrontLogger,
             "workers": 1,
             "threads": 16,
             "worker_connections": 4096,  # without a complete request yet; further ones wait in the kernel
