@@ -81,7 +81,8 @@ def without_covered(scopes: Sequence[str]) -> tuple[str, ...]:
     stars = {scope[:-1] for scope in scopes if scope.endswith("*")}
 
     def covered(scope: str) -> bool:
-        own = scope[:-1] if scope.endswith("*") else None
-        return any(scope.startswith(star) and star != own for star in stars)
+        if not scope.endswith("*"):
+            return any(scope.startswith(star) for star in stars)
+        return any(scope[:-1].startswith(star) and scope[:-1] != star for star in stars)
 
     return tuple(sorted({scope for scope in scopes if not covered(scope)}))

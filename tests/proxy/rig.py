@@ -1,0 +1,233 @@
+"""A real proxy process and a real Redis in front of a simulated Taskcluster."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from proxy.upstream import SimulatedTaskcluster
+from taskward.proxy import keys
+
+TOKEN = "not-a-secret-token"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class RedisServer:
+    """A redis-server of its own on a Unix socket, which can be stopped and started again."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "r.sock"
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket))
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        command += ["--unixsocketperm", "777", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def _answers(self) -> bool:
+        try:
+            with self.client as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def wait_until(condition: "object", timeout_s: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {condition}"
+        time.sleep(0.01)
+
+
+@dataclass
+class Answer:
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+
+    def one(self, name: str) -> str | None:
+        return next((value for field_name, value in self.fields if field_name.lower() == name.lower()), None)
+
+    @property
+    def json(self) -> dict[str, str]:
+        decoded = json.loads(self.body)
+        assert isinstance(decoded, dict)
+        return decoded
+
+
+@dataclass
+class Rig:
+    """The proxy under test. `address` is task T's own local address, owned by the user who runs the tests."""
+
+    redis: RedisServer
+    taskcluster: SimulatedTaskcluster
+    port: int
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+    address: str = "127.77.0.1"
+    connections: list[socket.socket] = field(default_factory=list)
+
+    def give_address(self, address: str, run: str, uid: int) -> None:
+        task_id, run_id = run.split("/")
+        with self.redis.client as client:
+            client.hset(keys.peer(address), mapping={"taskId": task_id, "runId": run_id, "uid": uid})
+
+    def take_address(self, address: str) -> None:
+        with self.redis.client as client:
+            client.delete(keys.peer(address))
+
+    def store_credentials(
+        self,
+        run: str,
+        client_id: str,
+        scopes: Sequence[str] | None = ("queue:create-artifact:T/0",),
+        certificate: str | None = None,
+        publish: bool = True,
+    ) -> None:
+        stored = {
+            "clientId": client_id,
+            "accessToken": TOKEN,
+            "certificate": certificate,
+            "takenUntil": "2100-01-01T00:00:00.000Z",
+            "authorizedScopes": scopes,
+        }
+        with self.redis.client as client:
+            client.set(keys.credentials(run), json.dumps(stored))
+            if publish:
+                client.publish(keys.CREDENTIALS_CHANNEL, run)
+
+    def connect(self, address: str | None = None) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(address or self.address, self.port, timeout=20)
+
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | Iterator[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+        address: str | None = None,
+        chunked: bool = False,
+    ) -> Answer:
+        connection = self.connect(address)
+        try:
+            connection.request(method, path, body=body, headers=headers or {}, encode_chunked=chunked)
+            response = connection.getresponse()
+            return Answer(response.status, response.getheaders(), response.read())
+        finally:
+            connection.close()
+
+    def dial(self, address: str | None = None) -> socket.socket:
+        sock = socket.create_connection((address or self.address, self.port), timeout=20)
+        self.connections.append(sock)
+        return sock
+
+    def raw(self, data: bytes, address: str | None = None) -> bytes:
+        """Send bytes as they are; everything that comes back until the proxy closes."""
+        sock = self.dial(address)
+        sock.sendall(data)
+        answer = b""
+        try:
+            while piece := sock.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            return answer
+        return answer
+
+    def status(self, path: str) -> Answer:
+        connection = http.client.HTTPConnection("status")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.folder / "status.sock"))
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Answer(response.status, response.getheaders(), response.read())
+        finally:
+            connection.close()
+
+    def rss_bytes(self, peak: bool = False) -> int:
+        """Memory of the worker process (the child of gunicorn's arbiter)."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        line = "VmHWM" if peak else "VmRSS"
+        status = Path(f"/proc/{children[0]}/status").read_text()
+        return next(int(text.split()[1]) * 1024 for text in status.splitlines() if text.startswith(line))
+
+
+@contextmanager
+def running_redis() -> Iterator[RedisServer]:
+    folder = Path(tempfile.mkdtemp(prefix="tw"))
+    folder.chmod(0o755)
+    server = RedisServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def running_proxy(server: RedisServer, taskcluster: SimulatedTaskcluster, extra: str = "") -> Iterator[Rig]:
+    """A proxy process with task T/0 at 127.77.0.1 and its credentials ``task-client/T``."""
+    folder = Path(tempfile.mkdtemp(prefix="tw"))
+    port = free_port()
+    config = folder / "taskward.toml"
+    config.write_text(
+        f'[taskcluster]\nroot_url = "{taskcluster.root_url}"\n[proxy]\nport = {port}\n'
+        f'redis_socket = "{server.socket}"\nstatus_socket = "{folder}/status.sock"\n{extra}'
+    )
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "taskward.proxy", "--config", str(config)]
+        process = subprocess.Popen(command, stderr=log)
+    rig = Rig(server, taskcluster, port, folder, process)
+    try:
+        rig.give_address(rig.address, "T/0", os.getuid())
+        rig.store_credentials("T/0", "task-client/T")
+        wait_until(lambda: process.poll() is not None or _accepts(port))
+        assert process.poll() is None, (folder / "log").read_text()
+        yield rig
+    finally:
+        for sock in rig.connections:
+            sock.close()
+        process.terminate()
+        process.wait(40)
+        shutil.rmtree(folder)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+            probe.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            return probe.recv(100).startswith(b"HTTP/1.1 403")
+    except OSError:
+        return False

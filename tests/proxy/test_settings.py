@@ -1,0 +1,67 @@
+"""The settings file: unknown and wrong values are refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskward.proxy import settings
+from taskward.proxy.__main__ import main
+from taskward.proxy.errors import StartError
+
+GOOD: dict[str, Any] = {
+    "taskcluster": {"root_url": "https://tc.example.com", "client_id": "not ours to read"},
+    "worker": {"capacity": 2},
+    "proxy": {"port": 8090, "redis_socket": "/run/redis.sock"},
+}
+
+
+def with_proxy(**values: Any) -> dict[str, Any]:
+    return {**GOOD, "proxy": {**GOOD["proxy"], **values}}
+
+
+def test_a_short_file_is_enough() -> None:
+    parsed = settings.parse(GOOD)
+    assert (parsed.port, parsed.redis_user, parsed.interface) == (8090, "proxy", "lo")
+    assert str(parsed.root_url) == "https://tc.example.com"
+
+
+def test_values_are_taken_over() -> None:
+    parsed = settings.parse(with_proxy(threads=32, ca_file="/ca.pem", retry_for_s=2.5))
+    assert (parsed.threads, parsed.ca_file, parsed.retry_for_s) == (32, Path("/ca.pem"), 2.5)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (with_proxy(redis_sokcet="x"), "redis_sokcet is not a setting; did you mean 'redis_socket'"),
+        (with_proxy(root_url="x"), "root_url is not a setting"),
+        (with_proxy(port="80"), "port must be a number from 1 to 65535, not '80'"),
+        (with_proxy(port=True), "port must be a number"),
+        (with_proxy(port=0), "port must be a number"),
+        (with_proxy(port=70000), "port must be a number"),
+        (with_proxy(threads=1.5), "threads must be a number"),
+        (with_proxy(upstream_timeout_s=float("nan")), "upstream_timeout_s must be a number"),
+        (with_proxy(redis_socket=5), "redis_socket must be a string"),
+        (with_proxy(threads=4, requests_per_task=5), "requests_per_task must not exceed threads"),
+        ({**GOOD, "proxy": {"port": 1}}, "redis_socket is missing"),
+        ({**GOOD, "proxy": 5}, r"\[proxy\] must be a table"),
+        ({"proxy": GOOD["proxy"]}, "root_url is missing"),
+        ({**GOOD, "taskcluster": {"root_url": "tc.example.com"}}, "root_url: 'tc.example.com' is not an http"),
+    ],
+)
+def test_what_is_wrong_is_named(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.parse(document)
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "taskward.toml"
+    path.write_text("[proxy")
+    with pytest.raises(StartError, match="taskward.toml"):
+        settings.load(path)
+
+
+def test_the_program_says_what_is_wrong_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(tmp_path / "missing.toml")]) == 78
+    assert "missing.toml" in capsys.readouterr().err
