@@ -1,0 +1,64 @@
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from signer import processes
+from signer.processes import Service
+from signer.simulated_queue import SimulatedTaskcluster, running_taskcluster
+from taskward.signer.client import SignerClient
+
+
+@pytest.fixture(scope="session")
+def shared_taskcluster() -> Iterator[SimulatedTaskcluster]:
+    with running_taskcluster() as taskcluster:
+        yield taskcluster
+
+
+@pytest.fixture
+def taskcluster(shared_taskcluster: SimulatedTaskcluster) -> Iterator[SimulatedTaskcluster]:
+    """The queue that the shared signer reads, well-behaved again after each test."""
+    yield shared_taskcluster
+    shared_taskcluster.failures_to_come.clear()
+    shared_taskcluster.page_entries = 1000
+    shared_taskcluster.redirect_artifacts_to = None
+    shared_taskcluster.anonymous_reads = True
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a path short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="tw"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def shared_directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="tw"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def keyholder(shared_directory: Path, shared_taskcluster: SimulatedTaskcluster) -> Iterator[Service]:
+    config = processes.write_config(
+        shared_directory,
+        shared_taskcluster.root_url,
+        signer={"environment": {"region": "north", "publicIpAddress": "192.0.2.1"}},
+    )
+    with processes.keyholder(config) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def signer(keyholder: Service) -> Iterator[Service]:
+    with processes.signer(keyholder.directory / "worker.toml") as service:
+        yield service
+
+
+@pytest.fixture
+def client(signer: Service) -> SignerClient:
+    return SignerClient(signer.directory / "signer.sock")

@@ -1,0 +1,122 @@
+"""Keyholder and signer as real processes, in a short directory of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signer.simulated_queue import TASK_QUEUE_ID, WORKER_GROUP, WORKER_ID
+
+_START_TIMEOUT_S = 30
+
+
+@dataclass
+class Service:
+    """A running process and the files it was given."""
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    log: Path
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=15)
+
+
+def write_config(directory: Path, root_url: str = "http://127.0.0.1:1", **changes: dict[str, Any]) -> Path:
+    """A configuration whose sockets, keys and records lie below `directory`; `changes` are merged by section."""
+    sections: dict[str, dict[str, Any]] = {
+        "taskcluster": {"root_url": root_url, "client_id": "not-for-the-signer"},
+        "worker": {"task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID},
+        "keyholder": {
+            "socket": str(directory / "keyholder.sock"),
+            "keys_dir": str(directory / "keys"),
+            "public_keys_dir": str(directory / "public"),
+            "allowed_users": [os.getuid()],
+        },
+        "signer": {
+            "socket": str(directory / "signer.sock"),
+            "state_dir": str(directory / "state"),
+            "keyholder_socket": str(directory / "keyholder.sock"),
+            "public_keys_dir": str(directory / "public"),
+            "allowed_users": [os.getuid()],
+        },
+    }
+    for name, change in changes.items():
+        sections.setdefault(name, {}).update(change)
+    file = directory / "worker.toml"
+    file.write_text("".join(_section(name, table) for name, table in sections.items()))
+    return file
+
+
+@contextmanager
+def keyholder(config: Path) -> Iterator[Service]:
+    """A keyholder that listens."""
+    with _running("taskward.signer.keyholder", config, "keyholder.sock") as service:
+        yield service
+
+
+@contextmanager
+def signer(config: Path) -> Iterator[Service]:
+    """A signer that listens."""
+    with _running("taskward.signer", config, "signer.sock") as service:
+        yield service
+
+
+def failed_start(module: str, config: Path) -> tuple[int, str]:
+    """Exit code and stderr of a process that does not come up."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--config", str(config)],
+        capture_output=True,
+        check=False,
+        timeout=_START_TIMEOUT_S,
+    )
+    return done.returncode, done.stderr.decode()
+
+
+@contextmanager
+def _running(module: str, config: Path, socket_name: str) -> Iterator[Service]:
+    directory = config.parent
+    log = directory / f"{module}.log"
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--config", str(config)], stdout=output, stderr=output
+        )
+    service = Service(process, directory, log)
+    try:
+        _wait_until_listening(service, directory / socket_name)
+        yield service
+    finally:
+        if process.poll() is None:
+            service.stop()
+
+
+def _wait_until_listening(service: Service, path: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and service.process.poll() is None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"did not start: {service.log.read_text()}")
+
+
+def _section(name: str, table: dict[str, Any]) -> str:
+    lines = [f"{key} = {_toml(value)}\n" for key, value in table.items()]
+    return f"[{name}]\n{''.join(lines)}\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
