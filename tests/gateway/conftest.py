@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from gateway.rig import Gateway
 from simulators.redis import RedisServer
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from redis import Redis
+
 from simulators.redis import RedisServer
 
 TASK_ID = "fN1SbArXTPSVFNUvaOlinQ"
@@ -46,7 +47,7 @@ class TaskLog:
         self.path.touch()
 
     def publish(self, redis: Redis, path: str | None = None) -> Self:
-        entry = {"taskId": TASK_ID, "runId": self.run_id, "path": path or str(self.path)}
+        entry = {"taskId": TASK_ID, "runId": self.run_id, "path": str(self.path) if path is None else path}
         redis.set(f"tw:log:{self.token}", json.dumps(entry))
         return self
 
@@ -160,7 +161,7 @@ class Gateway:
         self._keys: dict[str, object] = {
             "logs_dir": str(self.logs_dir),
             "redis_socket": str(redis.socket),
-            "redis_password_file": str(redis.directory / "gateway.password"),
+            "redis_password_file": str(redis.address("gateway").password_file),
             "status_socket": str(self.status_socket),
             "port": 0,
             **keys,
@@ -234,7 +235,6 @@ class Gateway:
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
             self.stop()
-        self._redis.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from taskward.gateway.app import create_app
@@ -31,7 +32,10 @@ from taskward.gateway.tokens import RedisRegistry
 HEAD_TIMEOUT_S: Final = 10.0
 HEAD_LIMIT_BYTES: Final = 16 * 1024
 
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_EMPTY: Final = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request" + _EMPTY
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large" + _EMPTY
+_log = logging.getLogger(__name__)
 
 
 class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -69,6 +73,13 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def finish_request(self, conn: TConn, _served: Future[Any]) -> None:
         """Part from a connection whose request was answered, or that was handed over."""
         self._finish(conn)
+
+    def handle_error(self, _request: object, client: socket.socket, _address: object, error: Exception) -> None:
+        """Answer a request that cannot be understood; unlike the base class, repeat and log nothing of it."""
+        if isinstance(error, ParseException):
+            client.sendall(_BAD_REQUEST)
+        else:
+            _log.error("a request failed before it reached a route", exc_info=error)
 
     def run(self) -> None:
         """Serve until told to stop; then break off the readers, who see that the log is incomplete and may resume."""
