@@ -1,0 +1,202 @@
+"""The queue's calls on tasks."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from taskward.devcluster.clock import write_instant
+from taskward.devcluster.definition import PRIORITIES
+from taskward.devcluster.errors import RequestConflict, ResourceNotFound
+from taskward.devcluster.routes.request import Page, body, caller, check_path, cluster, reply
+from taskward.devcluster.scopes import any_of
+from taskward.devcluster.shapes import anything, array, record, text
+from taskward.devcluster.tasks import Task
+
+routes = Blueprint("queue", __name__, url_prefix="/api/queue/v1")
+routes.url_value_preprocessor(check_path)
+
+_IDS = record({"taskIds": array(text(), longest=1000)})
+
+
+def _status(task: Task) -> Response:
+    return reply({"status": task.status()})
+
+
+def _require_control(verb: str, task: Task) -> None:
+    group = f"{task.scheduler_id}/{task.task_group_id}"
+    project = task.definition["projectId"]
+    caller().require(any_of(f"queue:{verb}-task:{group}/{task.task_id}", f"queue:{verb}-task-in-project:{project}"))
+
+
+@routes.put("/task/<task_id>")
+def create_task(task_id: str) -> Response:
+    """Create a task, or confirm that it is there."""
+    creation = cluster().creation
+    definition = creation.parse(task_id, body(anything))
+    caller().require(definition.required_scopes())
+    return _status(creation.create(task_id, definition))
+
+
+@routes.get("/task/<task_id>")
+def task(task_id: str) -> Response:
+    """Return a task's definition."""
+    caller().require(f"queue:get-task:{task_id}")
+    return reply(cluster().tasks.load(task_id).current_definition())
+
+
+@routes.post("/tasks")
+def tasks() -> Response:
+    """Return several tasks' definitions."""
+    ids = body(_IDS)["taskIds"]
+    caller().require(*(f"queue:get-task:{task_id}" for task_id in ids))
+    found = cluster().tasks.load_many(ids)
+    return reply({"tasks": [{"taskId": one.task_id, "task": one.current_definition()} for one in found]})
+
+
+@routes.get("/task/<task_id>/status")
+def status(task_id: str) -> Response:
+    """Return a task's status."""
+    caller().require(f"queue:status:{task_id}")
+    return _status(cluster().tasks.load(task_id))
+
+
+@routes.post("/tasks/status")
+def statuses() -> Response:
+    """Return several tasks' statuses."""
+    ids = body(_IDS)["taskIds"]
+    caller().require(*(f"queue:status:{task_id}" for task_id in ids))
+    found = cluster().tasks.load_many(ids)
+    return reply({"statuses": [{"taskId": one.task_id, "status": one.status()} for one in found]})
+
+
+@routes.post("/task/<task_id>/schedule")
+def schedule_task(task_id: str) -> Response:
+    """Make a task pending whatever it waits for."""
+    known = cluster().tasks.load(task_id)
+    _require_control("schedule", known)
+    cluster().scheduling.schedule(known)
+    return _status(cluster().tasks.load(task_id))
+
+
+@routes.post("/task/<task_id>/rerun")
+def rerun_task(task_id: str) -> Response:
+    """Give a resolved task a new run."""
+    _require_control("rerun", cluster().tasks.load(task_id))
+    return _status(cluster().runs.rerun(task_id))
+
+
+@routes.post("/task/<task_id>/cancel")
+def cancel_task(task_id: str) -> Response:
+    """Resolve a task as canceled."""
+    _require_control("cancel", cluster().tasks.load(task_id))
+    return _status(cluster().runs.cancel(task_id))
+
+
+@routes.post("/task/<task_id>/priority")
+def change_task_priority(task_id: str) -> Response:
+    """Give an unresolved task another priority."""
+    wanted = body(record({"newPriority": text(choices=PRIORITIES)}))["newPriority"]
+    known = cluster().tasks.load(task_id)
+    caller().require(
+        any_of(
+            f"queue:change-task-priority:{task_id}",
+            f"queue:change-task-priority-in-queue:{known.task_queue_id}",
+        )
+    )
+    if not known.open:
+        raise RequestConflict(f"Task `{task_id}` is resolved; its priority does not matter any more")
+    cluster().tasks.set_priority(task_id, wanted)
+    return _status(cluster().tasks.load(task_id))
+
+
+@routes.get("/task/<task_id>/dependents")
+def list_dependent_tasks(task_id: str) -> Response:
+    """Return the tasks that depend on a task."""
+    caller().require(f"queue:list-dependent-tasks:{task_id}")
+    cluster().tasks.load(task_id)
+    page = Page.of_query().list(
+        "tasks", lambda after, limit: _dependents(task_id, after, limit), lambda one: one.task_id, _entry
+    )
+    return reply({"taskId": task_id, **page})
+
+
+@routes.get("/task-group/<task_group_id>/list")
+def list_task_group(task_group_id: str) -> Response:
+    """Return the tasks of a group."""
+    caller().require(f"queue:list-task-group:{task_group_id}")
+    group = _load_group(task_group_id)
+    page = Page.of_query().list(
+        "tasks", lambda after, limit: _members(task_group_id, after, limit), lambda one: one.task_id, _entry
+    )
+    return reply({**group, **page})
+
+
+@routes.get("/task-group/<task_group_id>")
+def get_task_group(task_group_id: str) -> Response:
+    """Return a group."""
+    caller().require(f"queue:get-task-group:{task_group_id}")
+    return reply(_load_group(task_group_id))
+
+
+@routes.post("/task-group/<task_group_id>/seal")
+def seal_task_group(task_group_id: str) -> Response:
+    """Let no more tasks into a group."""
+    scheduler_id = _load_group(task_group_id)["schedulerId"]
+    caller().require(f"queue:seal-task-group:{scheduler_id}/{task_group_id}")
+    cluster().creation.seal_group(task_group_id)
+    return reply(_load_group(task_group_id))
+
+
+@routes.post("/task-group/<task_group_id>/cancel")
+def cancel_task_group(task_group_id: str) -> Response:
+    """Cancel the unresolved tasks of a group."""
+    scheduler_id = _load_group(task_group_id)["schedulerId"]
+    caller().require(f"queue:cancel-task-group:{scheduler_id}/{task_group_id}")
+    members = _members(task_group_id, "", -1)
+    canceled = [one.task_id for one in members if one.open and one.deadline >= cluster().clock.now()]
+    for task_id in canceled:
+        cluster().runs.cancel(task_id)
+    return reply(
+        {
+            "taskGroupId": task_group_id,
+            "taskGroupSize": len(members),
+            "cancelledCount": len(canceled),
+            "taskIds": canceled,
+        }
+    )
+
+
+def _entry(known: Task) -> dict[str, Any]:
+    return {"status": known.status(), "task": known.current_definition()}
+
+
+def _dependents(task_id: str, after: str, limit: int) -> list[Task]:
+    with cluster().database.transaction() as db:
+        rows = db.execute(
+            "SELECT dependent_id FROM dependencies WHERE required_id = ? AND dependent_id > ?"
+            " ORDER BY dependent_id LIMIT ?",
+            (task_id, after, limit),
+        ).fetchall()
+        return cluster().tasks.load_many(row[0] for row in rows)
+
+
+def _members(task_group_id: str, after: str, limit: int) -> list[Task]:
+    with cluster().database.transaction() as db:
+        rows = db.execute(
+            "SELECT task_id FROM tasks WHERE task_group_id = ? AND task_id > ? ORDER BY task_id LIMIT ?",
+            (task_group_id, after, limit),
+        ).fetchall()
+        return cluster().tasks.load_many(row[0] for row in rows)
+
+
+def _load_group(task_group_id: str) -> dict[str, Any]:
+    with cluster().database.transaction() as db:
+        row = db.execute("SELECT * FROM task_groups WHERE task_group_id = ?", (task_group_id,)).fetchone()
+    if row is None:
+        raise ResourceNotFound(f"No task-group with taskGroupId: `{task_group_id}`")
+    group = {
+        "taskGroupId": task_group_id,
+        "schedulerId": row["scheduler_id"],
+        "expires": write_instant(row["expires"]),
+    }
+    return {**group, "sealed": write_instant(row["sealed"])} if row["sealed"] else group

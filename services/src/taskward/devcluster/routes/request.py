@@ -1,0 +1,151 @@
+"""What every route needs of its request: the caller, the body, the checked parts of the path."""
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from flask import Response, current_app, g, request
+from werkzeug.routing import BaseConverter
+
+from taskward.devcluster.authentication import Authenticator, Caller
+from taskward.devcluster.cluster import Cluster
+from taskward.devcluster.errors import InternalServerError, InvalidRequestArguments, MalformedPayload
+from taskward.devcluster.hawk import SignedRequest
+from taskward.devcluster.identifiers import GENERIC, PRINTABLE, RUN, SLUG, TASK_QUEUE, WORKER_POOL, WORKER_TYPE
+from taskward.devcluster.shapes import Shape, check
+
+_LARGEST_BODY_BYTES = 10 * 1024 * 1024
+_LONGEST_PAGE = 1000
+#: No task ever has so many runs; keeps absurd numbers out of SQLite.
+_ABSURD_RUN = 2**31
+
+_FORMS = {
+    "task_id": SLUG,
+    "task_group_id": SLUG,
+    "run_id": RUN,
+    "name": PRINTABLE,
+    "task_queue_id": TASK_QUEUE,
+    "provisioner_id": GENERIC,
+    "worker_type": WORKER_TYPE,
+    "worker_group": GENERIC,
+    "worker_id": GENERIC,
+    "worker_pool_id": WORKER_POOL,
+}
+_PATTERNS = {name: re.compile(form) for name, form in _FORMS.items()}
+
+T = TypeVar("T")
+
+
+class AnyText(BaseConverter):
+    """A part of a path that may hold slashes, and anything else."""
+
+    regex = r"[\s\S]+?"
+    part_isolating = False
+
+
+class Pair(BaseConverter):
+    """Two parts of a path with a slash between them, as in task queues and worker pools."""
+
+    regex = r"[^/]*/[^/]*"
+    part_isolating = False
+
+
+def cluster() -> Cluster:
+    """Return the cluster that the application serves."""
+    return cast("Cluster", current_app.extensions["cluster"])
+
+
+def caller() -> Caller:
+    """Return who calls; raises ``AuthenticationFailed``."""
+    if "caller" not in g:
+        g.caller = authenticate(cluster().authenticator)
+    return cast("Caller", g.caller)
+
+
+def authenticate(authenticator: Authenticator) -> Caller:
+    """Return who calls, by an authenticator; raises ``AuthenticationFailed``."""
+    return authenticator.authenticate(_signed_request(), request.headers.get("Authorization", ""))
+
+
+def body(shape: Shape) -> Any:
+    """Return the JSON body, checked.
+
+    Raises ``MalformedPayload`` and ``InputValidationError``, and ``InternalServerError`` when it is
+    larger than 10 MiB, as the real services do.
+    """
+    if (request.content_length or 0) > _LARGEST_BODY_BYTES:
+        raise InternalServerError("Internal Server Error: request entity too large")
+    if request.mimetype != "application/json":
+        raise MalformedPayload(f"Payload must be JSON with content-type: application/json, got {request.mimetype!r}")
+    try:
+        parsed = json.loads(request.stream.read(_LARGEST_BODY_BYTES), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise MalformedPayload(f"Failed to parse the body as JSON: {error}") from None
+    check(shape, parsed)
+    return parsed
+
+
+def reply(document: Any, status: int = 200) -> Response:
+    """Return a document as JSON."""
+    return Response(json.dumps(document, separators=(",", ":")), status, mimetype="application/json")
+
+
+def check_path(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Check the parts of the path that have a prescribed form, by their names.
+
+    Raises ``InvalidRequestArguments``.
+    """
+    for name, pattern in _PATTERNS.items():
+        if values and name in values and not pattern.fullmatch(values[name]):
+            raise InvalidRequestArguments(
+                f"Invalid URL patterns:\nURL parameter '{name}' given as {values[name]!r} must match "
+                f'regular expression: "{pattern.pattern}"'
+            )
+    if values and "run_id" in values:
+        values["run_id"] = min(int(values["run_id"][-10:]), _ABSURD_RUN)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list is wanted: ``limit`` entries that follow the one with the key ``after``."""
+
+    after: str
+    limit: int
+
+    @staticmethod
+    def of_query() -> "Page":
+        """Read ``limit`` and ``continuationToken``; raises ``InvalidRequestArguments``."""
+        limit, token = request.args.get("limit", "1000"), request.args.get("continuationToken", "")
+        try:
+            after = urlsafe_b64decode(token).decode()
+            return Page(after, max(1, min(int(limit[:9]), _LONGEST_PAGE)))
+        except ValueError:
+            raise InvalidRequestArguments("Query: limit must be a number, continuationToken as received") from None
+
+    def list(
+        self, name: str, fetch: Callable[[str, int], Sequence[T]], key: Callable[[T], str],
+        show: Callable[[T], Any] = lambda entry: entry,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Fetch the part and return it as ``{name: […]}``, with a token when there is more."""
+        found = fetch(self.after, self.limit + 1)
+        shown = found[: self.limit]
+        document: dict[str, Any] = {name: [show(entry) for entry in shown]}
+        if len(found) > self.limit:
+            document["continuationToken"] = urlsafe_b64encode(key(shown[-1]).encode()).decode()
+        return document
+
+
+def _signed_request() -> SignedRequest:
+    raw = str(request.environ.get("RAW_URI", ""))
+    parts = urlsplit(raw) if not raw.startswith("/") else None
+    resource = f"{parts.path}?{parts.query}".rstrip("?") if parts else raw
+    host, _, port = request.host.rpartition(":") if ":" in request.host else (request.host, "", "80")
+    return SignedRequest(request.method, resource, host, int(port) if port.isdigit() else 80)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,262 @@
+"""The part of worker-manager that a worker of a static pool meets."""
+
+import hmac
+import sqlite3
+from datetime import datetime, timedelta
+from typing import Any
+
+from taskward.devcluster.clients import WORKER_MANAGER_CLIENT_ID, Clients
+from taskward.devcluster.clock import Clock, parse_instant, write_instant
+from taskward.devcluster.credentials import create_temporary
+from taskward.devcluster.database import Database
+from taskward.devcluster.errors import InputError, RequestConflict, ResourceNotFound
+from taskward.devcluster.identifiers import new_slug
+
+_REGISTRATION = timedelta(hours=96)
+PROVIDER_ID = "static"
+
+
+class WorkerPools:
+    """Pools of the provider ``static``, and their workers, named one by one beforehand."""
+
+    def __init__(self, database: Database, clients: Clients, clock: Clock) -> None:
+        self._database = database
+        self._clients = clients
+        self._clock = clock
+
+    def put_pool(self, worker_pool_id: str, body: dict[str, Any], new: bool) -> dict[str, Any]:
+        """Make or change a pool; raises ``RequestConflict`` or ``ResourceNotFound`` by what is there."""
+        now = self._clock.now()
+        with self._database.transaction() as db:
+            row = db.execute("SELECT created FROM worker_pools WHERE worker_pool_id = ?", (worker_pool_id,)).fetchone()
+            if new and row:
+                raise RequestConflict(f"Worker pool {worker_pool_id} already exists")
+            if not new and not row:
+                raise ResourceNotFound("Worker pool does not exist")
+            db.execute(
+                "INSERT OR REPLACE INTO worker_pools VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    worker_pool_id,
+                    body["providerId"],
+                    body["description"],
+                    body["config"],
+                    body["owner"],
+                    body["emailOnError"],
+                    row["created"] if row else now,
+                    now,
+                ),
+            )
+            return self.get_pool(worker_pool_id)
+
+    def get_pool(self, worker_pool_id: str) -> dict[str, Any]:
+        """Return a pool as the API does; raises ``ResourceNotFound``."""
+        with self._database.transaction() as db:
+            row = db.execute("SELECT * FROM worker_pools WHERE worker_pool_id = ?", (worker_pool_id,)).fetchone()
+        if row is None:
+            raise ResourceNotFound("Worker pool does not exist")
+        return _pool_to_json(row)
+
+    def list_pools(self, after: str, limit: int) -> list[dict[str, Any]]:
+        """Return pools by id, those that follow ``after``."""
+        with self._database.transaction() as db:
+            rows = db.execute(
+                "SELECT * FROM worker_pools WHERE worker_pool_id > ? ORDER BY worker_pool_id LIMIT ?",
+                (after, limit),
+            )
+            return [_pool_to_json(row) for row in rows]
+
+    def create_worker(self, pool_id: str, group: str, worker_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Announce a worker and the secret it will prove itself by.
+
+        Repeating the call is fine; raises ``RequestConflict`` when it is announced otherwise, and
+        ``ResourceNotFound`` without the pool.
+        """
+        now = self._clock.now()
+        self.get_pool(pool_id)
+        secret = body.get("providerInfo", {}).get("staticSecret")
+        if not isinstance(secret, str) or len(secret) != 44:
+            raise InputError("providerInfo.staticSecret must be a string of 44 characters")
+        expires = parse_instant(body["expires"])
+        with self._database.transaction() as db:
+            existing = self._find(db, pool_id, group, worker_id)
+            if existing and (existing["static_secret"], existing["expires"]) != (secret, expires):
+                raise RequestConflict("Worker already exists")
+            db.execute(
+                "INSERT OR IGNORE INTO workers VALUES (?, ?, ?, 'running', ?, ?, NULL, ?, ?, ?)",
+                (pool_id, group, worker_id, body.get("capacity", 1), secret, now, expires, now),
+            )
+            return self.get_worker(pool_id, group, worker_id)
+
+    def get_worker(self, pool_id: str, group: str, worker_id: str) -> dict[str, Any]:
+        """Return a worker as the API does; raises ``ResourceNotFound``."""
+        with self._database.transaction() as db:
+            row = self._find(db, pool_id, group, worker_id)
+        if row is None:
+            raise ResourceNotFound("Worker not found")
+        return _worker_to_json(row)
+
+    def list_workers(self, pool_id: str) -> list[dict[str, Any]]:
+        """Return the workers of a pool."""
+        with self._database.transaction() as db:
+            rows = db.execute(
+                "SELECT * FROM workers WHERE worker_pool_id = ? ORDER BY worker_group, worker_id", (pool_id,)
+            )
+            return [_worker_to_json(row) for row in rows]
+
+    def register(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give a worker its credentials for its static secret.
+
+        Raises ``ResourceNotFound`` for unknown pools and workers, ``InputError`` for another secret.
+        """
+        pool_id, group, worker_id = body["workerPoolId"], body["workerGroup"], body["workerId"]
+        pool = self.get_pool(pool_id)
+        if pool["providerId"] != body["providerId"]:
+            raise InputError(f"Worker pool {pool_id} not associated with provider {body['providerId']}")
+        proof = body["workerIdentityProof"].get("staticSecret")
+        with self._database.transaction() as db:
+            row = self._find(db, pool_id, group, worker_id)
+            if row is None:
+                raise ResourceNotFound(f"Worker {group}/{worker_id} in worker pool {pool_id} does not exist")
+            if not isinstance(proof, str) or not _equal(row["static_secret"], proof):
+                raise InputError("Bad secret")
+            reply = self._credentials(db, pool_id, group, worker_id)
+        return {**reply, "workerConfig": pool["config"].get("workerConfig", {})}
+
+    def reregister(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give new credentials and a new secret for the secret of the last registration.
+
+        Raises ``InputError`` when the secret is not the newest.
+        """
+        key = body["workerPoolId"], body["workerGroup"], body["workerId"]
+        with self._database.transaction() as db:
+            row = self._find(db, *key)
+            if row is None or row["secret"] is None or not _equal(row["secret"], body["secret"]):
+                raise InputError("Could not generate credentials for this secret")
+            return self._credentials(db, *key)
+
+    def remove_worker(self, pool_id: str, group: str, worker_id: str) -> None:
+        """Note that a worker is gone; its runs and its credentials stay as they are.
+
+        Raises ``ResourceNotFound``.
+        """
+        self.get_worker(pool_id, group, worker_id)
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE workers SET state = 'stopped', last_modified = ?"
+                " WHERE worker_pool_id = ? AND worker_group = ? AND worker_id = ?",
+                (self._clock.now(), pool_id, group, worker_id),
+            )
+
+    def report_error(self, pool_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Store what went wrong on a worker; raises ``ResourceNotFound`` without the pool."""
+        self.get_pool(pool_id)
+        where = {"workerGroup": body["workerGroup"], "workerId": body["workerId"]}
+        row = (
+            new_slug(),
+            pool_id,
+            self._clock.now(),
+            body["kind"],
+            body["title"],
+            body["description"],
+            {**body["extra"], **where},
+        )
+        with self._database.transaction() as db:
+            db.execute("INSERT INTO worker_errors VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            stored = db.execute("SELECT * FROM worker_errors WHERE error_id = ?", (row[0],)).fetchone()
+        return _error_to_json(stored)
+
+    def list_errors(self, pool_id: str) -> list[dict[str, Any]]:
+        """Return what was reported for a pool, the newest first."""
+        with self._database.transaction() as db:
+            rows = db.execute("SELECT * FROM worker_errors WHERE worker_pool_id = ? ORDER BY reported DESC", (pool_id,))
+            return [_error_to_json(row) for row in rows]
+
+    def _credentials(self, db: sqlite3.Connection, pool_id: str, group: str, worker_id: str) -> dict[str, Any]:
+        now = self._clock.now()
+        expires, secret = now + _REGISTRATION, new_slug() + new_slug()
+        db.execute(
+            "UPDATE workers SET secret = ?, state = 'running', last_modified = ?"
+            " WHERE worker_pool_id = ? AND worker_group = ? AND worker_id = ?",
+            (secret, now, pool_id, group, worker_id),
+        )
+        credentials = create_temporary(
+            self._clients.load(WORKER_MANAGER_CLIENT_ID),
+            f"worker/{PROVIDER_ID}/{pool_id}/{group}/{worker_id}",
+            _worker_scopes(pool_id, f"{group}/{worker_id}"),
+            now,
+            expires,
+        )
+        return {"credentials": credentials, "expires": write_instant(expires), "secret": secret}
+
+    @staticmethod
+    def _find(db: sqlite3.Connection, pool_id: str, group: str, worker_id: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = db.execute(
+            "SELECT * FROM workers WHERE worker_pool_id = ? AND worker_group = ? AND worker_id = ?",
+            (pool_id, group, worker_id),
+        ).fetchone()
+        return row
+
+
+def _worker_scopes(pool_id: str, worker: str) -> list[str]:
+    return [
+        f"assume:worker-type:{pool_id}",
+        f"assume:worker-pool:{pool_id}",
+        f"assume:worker-id:{worker}",
+        f"queue:worker-id:{worker}",
+        f"queue:claim-work:{pool_id}",
+        f"secrets:get:worker-type:{pool_id}",
+        f"secrets:get:worker-pool:{pool_id}",
+        f"worker-manager:remove-worker:{pool_id}/{worker}",
+        f"worker-manager:reregister-worker:{pool_id}/{worker}",
+        f"worker-manager:should-worker-terminate:{pool_id}/{worker}",
+    ]
+
+
+def _equal(first: str, second: str) -> bool:
+    return hmac.compare_digest(first.encode(), second.encode("utf-8", "replace"))
+
+
+def _times(**instants: datetime) -> dict[str, str]:
+    return {name: write_instant(value) for name, value in instants.items()}
+
+
+def _pool_to_json(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "workerPoolId": row["worker_pool_id"],
+        "providerId": row["provider_id"],
+        "description": row["description"],
+        "config": row["config"],
+        "owner": row["owner"],
+        "emailOnError": row["email_on_error"],
+        "currentCapacity": 0,
+        **_times(created=row["created"], lastModified=row["last_modified"]),
+    }
+
+
+def _worker_to_json(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "workerPoolId": row["worker_pool_id"],
+        "workerGroup": row["worker_group"],
+        "workerId": row["worker_id"],
+        "providerId": PROVIDER_ID,
+        "capacity": row["capacity"],
+        "state": row["state"],
+        **_times(
+            created=row["created"],
+            expires=row["expires"],
+            lastModified=row["last_modified"],
+            lastChecked=row["last_modified"],
+        ),
+    }
+
+
+def _error_to_json(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "errorId": row["error_id"],
+        "workerPoolId": row["worker_pool_id"],
+        "reported": write_instant(row["reported"]),
+        "kind": row["kind"],
+        "title": row["title"],
+        "description": row["description"],
+        "extra": row["extra"],
+    }
