@@ -58,7 +58,7 @@ def test_what_is_wrong_is_named(document: dict[str, Any], message: str) -> None:
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "taskward.toml"
     path.write_text("[proxy")
-    with pytest.raises(StartError, match="taskward.toml"):
+    with pytest.raises(StartError, match=r"taskward\.toml"):
         settings.load(path)
 
 

@@ -114,6 +114,8 @@ class SimulatedTaskcluster:
                 continue
 
     def close(self) -> None:
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.close_connections()

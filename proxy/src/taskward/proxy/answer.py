@@ -85,7 +85,7 @@ class AnswerParser:
     def _feed(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise UpstreamError(f"the answer is not valid HTTP: {error}") from error
 
     def _find_framing(self) -> None:
