@@ -15,7 +15,7 @@ from typing import Any, Final
 from taskward.claimer.access import stored
 from taskward.core.clock import Clock, parse_time
 from taskward.core.credentials import claim_credentials
-from taskward.core.errors import Refused, TaskclusterError, Unreachable
+from taskward.core.errors import PhaseConflict, Refused, TaskclusterError, Unreachable
 from taskward.core.ids import RunId
 from taskward.core.record import Record, Records
 from taskward.core.settings import ClaimerSettings
@@ -54,6 +54,12 @@ class Keeper:
             pass
 
     def _look_after(self, record: Record) -> None:
+        try:
+            self._do_what_is_due(record)
+        except PhaseConflict:
+            _logger.info("resolved meanwhile", extra={"run": record.run.key})
+
+    def _do_what_is_due(self, record: Record) -> None:
         now = self.clock()
         if now >= self._renew_at.setdefault(record.run, self._half_way(record, now)):
             self._renew(record)

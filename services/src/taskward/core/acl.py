@@ -39,6 +39,10 @@ def _produce(queue: Queue) -> str:
     return f"~rq:queue:{queue.name} ~rq:job:{queue.prefix}-* ~rq:queues"
 
 
+# Nobody can be this user, but Redis replays the transactions of its own append-only file with its rights: if they were
+# taken away, a restart would silently drop every MULTI block, which is what each function and each RQ pipeline writes.
+_DEFAULT: Final = "user default off resetpass ~* &* +@all"
+
 ROLES: Final[Mapping[str, str]] = {
     "claimer": (
         f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard "
@@ -73,7 +77,7 @@ def write_acl(acl_file: Path, password_files: Mapping[str, Path]) -> None:
         acl_file: read by Redis alone; holds hashes only.
         password_files: role (and ``admin``) → its password file.
     """
-    lines = ["user default off resetkeys resetchannels -@all"]
+    lines = [_DEFAULT]
     for role, path in password_files.items():
         rule = "~* &* +@all" if role == "admin" else f"{_BASE} {ROLES[role]}"
         lines.append(f"user {role} on #{_hash(_password(path))} resetkeys resetchannels {rule}")

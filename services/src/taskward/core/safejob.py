@@ -82,6 +82,9 @@ class SafeJob(Job):
             raise NoSuchJobError(f"job {self.id} has no data")
         bad = [name for name in _FORBIDDEN if fields.pop(name, None)]
         self.refused = f"job {self.id}: {', '.join(bad)} not allowed" if bad else ""
+        if fields.get("origin") != self.registry.queue.encode():
+            self.refused = f"job {self.id}: made for queue {fields.get('origin', b'')!r}, found in {self.registry.queue!r}"
+            fields["origin"] = self.registry.queue.encode()
         if not _inflates(fields["data"]):
             self.refused = self.refused or f"job {self.id}: data is too large or damaged"
             fields["data"] = _REFUSED
@@ -102,8 +105,6 @@ class SafeJob(Job):
         message = self.serializer.loads(self.data)
         if not isinstance(message, list) or len(message) != 4 or message[1] is not None or message[2] != []:
             raise JobRefused(f"job {self.id}: only keyword arguments are allowed")
-        if self.origin != self.registry.queue:
-            raise JobRefused(f"job {self.id}: made for queue {self.origin!r}, found in {self.registry.queue!r}")
         return self.registry.resolve(message[0], message[3])
 
     def run_id(self) -> RunId:

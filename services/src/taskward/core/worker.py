@@ -44,6 +44,11 @@ class _Safe(BaseWorker):
             log_job_description=False,
         )  # fmt: skip
         self.log_result_lifespan = False
+        self._lock = -1
+
+    def _install_signal_handlers(self) -> None:
+        """Ready to be stopped, hence ready to be counted."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
         self._lock = self._hold_lock()
 
     def _hold_lock(self) -> int:

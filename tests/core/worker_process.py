@@ -1,0 +1,41 @@
+"""A worker of a test, as its own process: ``worker_process.py KIND ROLE SOCKET PASSWORD_FILE LOCKS OUT``.
+
+Its one function writes ``start``, waits as long as a file named ``hold`` exists beside OUT, and writes ``end``.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from taskward.core.connection import RedisAddress, connect
+from taskward.core.safejob import Registry
+from taskward.core.worker import ForkingWorker, InProcessWorker
+
+KIND, ROLE, SOCKET, PASSWORD, LOCKS, OUT = sys.argv[1:]
+
+
+def write(line: str) -> None:
+    with Path(OUT).open("a") as stream:
+        stream.write(f"{line} {os.getpid()}\n")
+
+
+def work(task_id: str, run_id: int) -> None:
+    write(f"start {task_id}/{run_id}")
+    while Path(OUT).with_name("hold").exists():
+        time.sleep(0.01)
+    write(f"end {task_id}/{run_id}")
+
+
+def upload(task_id: str, run_id: int, batch: int) -> None:
+    work(task_id, run_id)
+
+
+if ROLE == "executor":
+    registry = Registry("execute")
+    registry.add("execute", work, task_id=str, run_id=int)
+else:
+    registry = Registry("upload")
+    registry.add("upload", upload, task_id=str, run_id=int, batch=int)
+kind = {"fork": ForkingWorker, "simple": InProcessWorker}[KIND]
+kind(ROLE, registry, connect(RedisAddress(Path(SOCKET), ROLE, Path(PASSWORD))), Path(LOCKS)).work()
