@@ -1,0 +1,125 @@
+"""Opening signed documents: out comes what the signature covers, or an error.
+
+Stricter than OpenPGP itself: a verifier that reads the file instead of what gpg hands out, counts a good signature
+among bad ones, or ignores text around the message can be fooled.
+"""
+
+import base64
+import binascii
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import gnupg
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from taskward.cli.verify_claims import VerificationError, parse_json
+
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+
+_MAX_LINE_BYTES = 19_993  # gpg cuts longer lines when signing
+_SIGNATURE_BYTES = 64
+_CLEAR_SIGNED = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----\n(?:Hash: SHA(?:256|384|512)\n)+\n(?P<body>.*?)\n"
+    rb"-----BEGIN PGP SIGNATURE-----\n(?P<armor>[^-]*)\n-----END PGP SIGNATURE-----\n?",
+    re.DOTALL,
+)
+_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
+_STATUS = re.compile(r"^\[GNUPG:\] (\w+)", re.MULTILINE)
+_EXACTLY_ONE = ("NEWSIG", "GOODSIG", "VALIDSIG")
+_NEVER = {"BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE", "ERROR", "KEYREVOKED"}
+
+
+def open_clear_signed(text: bytes, public_key: bytes) -> bytes:
+    """The text of an OpenPGP clear-signed message, as gpg hands it out.
+
+    There has to be exactly one message and nothing around it, with exactly one signature, good and unexpired, by
+    the one key of `public_key`. Raises `VerificationError`.
+    """
+    _check_frame(text)
+    with tempfile.TemporaryDirectory(prefix="twv") as home:
+        gpg = gnupg.GPG(gnupghome=home, options=["--no-autostart", "--no-auto-key-retrieve"])
+        gpg.encoding = "utf-8"
+        fingerprint = _import(gpg, public_key)
+        result = gpg.decrypt(text)
+        statuses = _STATUS.findall(result.stderr)
+    if bad := _NEVER.intersection(statuses):
+        raise VerificationError(f"gpg does not accept the signature: {', '.join(sorted(bad))}")
+    if result.returncode != 0 or any(statuses.count(word) != 1 for word in _EXACTLY_ONE):
+        raise VerificationError(f"gpg does not see exactly one good signature (exit code {result.returncode})")
+    if not result.valid or result.pubkey_fingerprint != fingerprint:
+        raise VerificationError(f"the signature is not by the key {fingerprint}")
+    return bytes(result.data)
+
+
+def _check_frame(text: bytes) -> None:
+    match = _CLEAR_SIGNED.fullmatch(text)
+    if match is None or text.count(b"-----BEGIN PGP ") != 2:  # message and signature
+        raise VerificationError("not exactly one clear-signed message with nothing around it")
+    if _CONTROL.search(match["body"]):
+        raise VerificationError("the signed text has control characters, which gpg versions treat differently")
+    if max(map(len, match["body"].split(b"\n"))) > _MAX_LINE_BYTES:
+        raise VerificationError(f"the signed text has a line above {_MAX_LINE_BYTES} bytes, which gpg cuts")
+
+
+def _import(gpg: gnupg.GPG, public_key: bytes) -> str:
+    gpg.import_keys(public_key)
+    keys = gpg.list_keys()
+    if len(keys) != 1:
+        raise VerificationError(f"the OpenPGP key file has to hold exactly one public key, it holds {len(keys)}")
+    return str(keys[0]["fingerprint"])
+
+
+def check_ed25519(body: bytes, signature: bytes, keys: Sequence[str]) -> str:
+    """The one of `keys` (base64 of 32 bytes) whose raw signature this is; raises `VerificationError`."""
+    if len(signature) != _SIGNATURE_BYTES:
+        raise VerificationError(f"the signature has {len(signature)} bytes, a raw ed25519 signature has 64")
+    for key in keys:
+        try:
+            public_key(key).verify(signature, body)
+        except InvalidSignature:
+            continue
+        return key
+    raise VerificationError("no given ed25519 key made this signature")
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    """The ed25519 key whose 32 bytes `text` has in base64; raises `VerificationError`."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise VerificationError(f"not base64 of a 32-byte ed25519 public key: {text!r}") from error
+
+
+def open_dsse(text: bytes, keys: Sequence[str]) -> bytes:
+    """The payload of a DSSE envelope around an in-toto statement, signed once by one of `keys`.
+
+    Raises `VerificationError`.
+    """
+    envelope = parse_json(text)
+    try:
+        [signature] = envelope["signatures"]
+        payload, raw = _decoded(envelope["payload"]), _decoded(signature["sig"])
+        kind = envelope["payloadType"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise VerificationError(f"not a DSSE envelope with exactly one signature: {error!r}") from error
+    if kind != PAYLOAD_TYPE:
+        raise VerificationError(f"the envelope's payload is {kind!r}, not {PAYLOAD_TYPE}")
+    prefix = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode()
+    check_ed25519(prefix + payload, raw, keys)
+    return payload
+
+
+def _decoded(text: Any) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def read_key_file(file: Path) -> bytes:
+    """The content of a public key file; raises `VerificationError` when it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise VerificationError(f"cannot read the key {file}: {error.strerror}") from error

@@ -1,0 +1,285 @@
+"""`taskward verify` against what a real signer made, and against what an attacker makes of it."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from signer import processes
+from signer.simulated_queue import running_taskcluster
+from taskward.cli.verify import VerificationReport, verify, verify_directory
+from taskward.signer.client import SignerClient
+
+ASC = "public/chainOfTrust.json.asc"
+DOCUMENT = "public/chain-of-trust.json"
+SIGNATURE = "public/chain-of-trust.json.sig"
+CERTIFICATE = "public/logs/certificate.json.gpg"
+PROVENANCE = "public/provenance.intoto.json"
+
+
+@pytest.fixture(scope="module")
+def signed() -> Iterator[Path]:
+    """A directory with `run/` as downloaded, `public/` with the keys, and `keys/` with the private ones."""
+    directory = Path(tempfile.mkdtemp(prefix="tw"))
+    with running_taskcluster() as taskcluster:
+        config = processes.write_config(directory, taskcluster.root_url)
+        with processes.keyholder(config), processes.signer(config):
+            task = taskcluster.create_task({"chainOfTrust": True, "generateCertificate": True})
+            artifacts = [task.upload("public/a.txt", b"ay"), task.upload("public/build/b c.bin", b"\0\1")]
+            client = SignerClient(directory / "signer.sock")
+            documents = client.certify(task.task_id, 0, taskcluster.run_credentials(task), artifacts)
+    for document in documents:
+        put(directory / "run", document.name, document.content)
+    for name, (_, content) in task.artifacts.items():
+        put(directory / "run", name, content)
+    put(directory / "run", "public/logs/live_backing.log", b"goes on after signing")
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def run(signed: Path, tmp_path: Path) -> Path:
+    """A copy of the downloaded run that a test may spoil."""
+    return Path(shutil.copytree(signed / "run", tmp_path / "run"))
+
+
+@pytest.fixture
+def check(signed: Path, run: Path) -> Callable[..., VerificationReport]:
+    def verified(**options: object) -> VerificationReport:
+        given = {
+            "openpgp_key": signed / "public" / "openpgp.asc",
+            "ed25519_keys": [(signed / "public" / "ed25519.pub").read_text()],
+            "dsse_keys": [(signed / "public" / "dsse.pub").read_text()],
+            **options,
+        }
+        return verify_directory(run, **given)  # type: ignore[arg-type]  # a test gives what it likes
+
+    return verified
+
+
+def put(directory: Path, name: str, content: bytes) -> None:
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_bytes(content)
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(verify, [str(argument) for argument in arguments])
+
+
+def bad(report: VerificationReport) -> dict[str, str]:
+    return {check.subject: check.message for check in report.checks if not check.ok}
+
+
+Checker = Callable[..., VerificationReport]
+
+
+def test_everything_a_signer_made_is_good(check: Checker) -> None:
+    report = check(complete=True)
+    assert bad(report) == {}
+    assert report.ok
+    assert {ASC, DOCUMENT, CERTIFICATE, PROVENANCE, "public/a.txt", "public/build/b c.bin"} <= {
+        entry.subject for entry in report.checks
+    }
+
+
+def test_command_exits_0_with_the_run_named(signed: Path, run: Path) -> None:
+    keys = signed / "public"
+    arguments: list[str | Path] = ["--openpgp-key", keys / "openpgp.asc", "--ed25519-key", keys / "ed25519.pub"]
+    result = command(run, *arguments, "--dsse-key", (keys / "dsse.pub").read_text())
+    assert result.exit_code == 0
+    assert "verified: task " in result.output
+
+
+def test_command_reports_json_and_exits_1_for_a_changed_artifact(signed: Path, run: Path) -> None:
+    put(run, "public/a.txt", b"changed")
+    keys = signed / "public"
+    result = command(
+        run,
+        "--json",
+        "--openpgp-key",
+        keys / "openpgp.asc",
+        "--ed25519-key",
+        keys / "ed25519.pub",
+        "--dsse-key",
+        keys / "dsse.pub",
+    )
+    report = json.loads(result.output)
+    assert result.exit_code == 1
+    assert not report["ok"]
+    assert [entry["subject"] for entry in report["checks"] if not entry["ok"]] == ["public/a.txt"]
+
+
+def test_command_exits_2_when_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    result = command(tmp_path)
+    assert result.exit_code == 2
+    assert "no signed document" in result.output
+
+
+def test_command_exits_2_for_a_key_that_is_none(tmp_path: Path) -> None:
+    assert command(tmp_path, "--ed25519-key", "AAAA").exit_code == 2
+
+
+def test_a_document_without_a_key_to_check_it_fails(check: Checker) -> None:
+    assert "no OpenPGP key was given" in bad(check(openpgp_key=None))[ASC]
+    assert "no ed25519 key was given" in bad(check(ed25519_keys=[]))[DOCUMENT]
+    assert "no DSSE key was given" in bad(check(dsse_keys=[]))[PROVENANCE]
+
+
+def test_other_keys_are_refused(check: Checker, signed: Path) -> None:
+    stranger = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    assert DOCUMENT in bad(check(ed25519_keys=[stranger]))
+    assert PROVENANCE in bad(check(dsse_keys=[(signed / "public" / "ed25519.pub").read_text()]))
+
+
+def test_one_good_key_among_several_is_enough(check: Checker, signed: Path) -> None:
+    stranger = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    assert check(ed25519_keys=[stranger, (signed / "public" / "ed25519.pub").read_text()]).ok
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + b"\n",
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: json.dumps(json.loads(text)).encode(),
+        lambda text: b"\xef\xbb\xbf" + text,
+    ],
+    ids=["newline", "crlf", "compact", "bom"],
+)
+def test_any_other_bytes_break_the_detached_signature(
+    check: Checker, run: Path, change: Callable[[bytes], bytes]
+) -> None:
+    put(run, DOCUMENT, change((run / DOCUMENT).read_bytes()))
+    assert "no given ed25519 key" in bad(check())[DOCUMENT]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [bytes.hex, lambda raw: raw + b"\n", lambda raw: raw + raw, lambda _: b"", base64.b64encode],
+    ids=["hex", "newline", "twice", "empty", "base64"],
+)
+def test_only_64_raw_bytes_are_a_detached_signature(
+    check: Checker, run: Path, change: Callable[[bytes], bytes | str]
+) -> None:
+    changed = change((run / SIGNATURE).read_bytes())
+    put(run, SIGNATURE, changed.encode() if isinstance(changed, str) else changed)
+    assert "a raw ed25519 signature has 64" in bad(check())[DOCUMENT]
+
+
+def test_a_missing_detached_signature_fails(check: Checker, run: Path) -> None:
+    (run / SIGNATURE).unlink()
+    assert "cannot be read" in bad(check())[DOCUMENT]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: b"trust me\n" + text,
+        lambda text: text + b"trust me\n",
+        lambda text: text + text,
+        lambda text: text.replace(b"Hash: SHA512\n", b"Hash: SHA512\nNotDashEscaped: yes\n"),
+        lambda text: text.replace(b"Hash: SHA512\n", b"Hash: SHA512\nComment: hello\n"),
+        lambda text: text.replace(b'"runId": 0', b'"runId": 1'),
+        lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,\x0c hidden\n'),
+        lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,' + b" " * 20_000 + b"\n"),
+    ],
+    ids=["before", "after", "two", "header", "comment", "changed", "form-feed", "long"],
+)
+def test_a_spoilt_clear_signed_message_is_refused(check: Checker, run: Path, change: Callable[[bytes], bytes]) -> None:
+    put(run, ASC, change((run / ASC).read_bytes()))
+    assert ASC in bad(check())
+
+
+def test_trailing_blanks_are_not_taken_for_content(check: Checker, run: Path) -> None:
+    put(run, ASC, (run / ASC).read_bytes().replace(b'"runId": 0,\n', b'"runId": 0,   \n'))
+    assert check().ok  # OpenPGP does not cover them, and gpg does not hand them out
+
+
+def test_a_stranger_s_clear_signature_is_refused(check: Checker, run: Path) -> None:
+    body = (run / DOCUMENT).read_bytes()
+    put(run, ASC, clear_signed_by_a_stranger(body))
+    assert ASC in bad(check())
+
+
+def test_documents_about_different_things_do_not_pass(check: Checker, run: Path, signed: Path) -> None:
+    other = json.loads((run / DOCUMENT).read_bytes())
+    other["artifacts"]["public/a.txt"]["sha256"] = "0" * 64
+    resign(signed, run, json.dumps(other).encode())
+    assert bad(check())["documents"] == "the documents differ in artifacts"
+
+
+def test_a_key_given_twice_is_refused_although_the_signature_is_good(check: Checker, run: Path, signed: Path) -> None:
+    text = (run / DOCUMENT).read_bytes().replace(b'"runId": 0', b'"runId": 7, "runId": 0')
+    resign(signed, run, text)
+    assert "given twice" in bad(check())[DOCUMENT]
+
+
+def test_a_hash_that_is_none_is_refused(check: Checker, run: Path, signed: Path) -> None:
+    document = json.loads((run / DOCUMENT).read_bytes())
+    document["artifacts"]["public/a.txt"] = {}
+    resign(signed, run, json.dumps(document).encode())
+    assert DOCUMENT in bad(check())
+
+
+def test_a_file_that_was_not_certified_is_refused(check: Checker, run: Path) -> None:
+    put(run, "public/extra.sh", b"rm -rf /")
+    assert bad(check()) == {"public/extra.sh": "not certified by the documents"}
+
+
+def test_a_symbolic_link_is_refused_even_to_the_right_content(check: Checker, run: Path) -> None:
+    (run / "public/a.txt").rename(run.parent / "elsewhere")
+    (run / "public/a.txt").symlink_to(run.parent / "elsewhere")
+    assert "public/a.txt" in bad(check())
+
+
+def test_a_linked_directory_is_refused(check: Checker, run: Path) -> None:
+    (run / "public/build").rename(run.parent / "build")
+    (run / "public/build").symlink_to(run.parent / "build")
+    assert "public/build" in bad(check())
+
+
+def test_a_fifo_does_not_hang_the_verifier(check: Checker, run: Path) -> None:
+    (run / "public/a.txt").unlink()
+    os.mkfifo(run / "public/a.txt")
+    assert bad(check())["public/a.txt"] == "not a regular file"
+
+
+def test_an_absent_artifact_is_listed_and_refused_only_on_demand(check: Checker, run: Path) -> None:
+    (run / "public/a.txt").unlink()
+    assert check().ok
+    assert check().absent == ("public/a.txt",)
+    assert bad(check(complete=True)) == {"public/a.txt": "certified, but not there"}
+
+
+def test_another_task_or_run_is_refused(check: Checker) -> None:
+    assert "taskId" in bad(check(task_id="fN1SbArXTPSVFNUvaOlinQ"))
+    assert "runId" in bad(check(run_id=1))
+    assert check(task_id=check().task_id, run_id=0).ok
+
+
+def clear_signed_by_a_stranger(body: bytes) -> bytes:
+    home = tempfile.mkdtemp(prefix="tw")
+    gpg = ["gpg", "--homedir", home, "--batch", "--passphrase", ""]
+    make = [*gpg, "--quick-gen-key", "taskward chain of trust", "ed25519", "sign", "never"]
+    try:
+        subprocess.run(make, check=True, capture_output=True)
+        done = subprocess.run([*gpg, "--clearsign"], input=body, check=True, capture_output=True)
+        return done.stdout
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def resign(signed: Path, run: Path, body: bytes) -> None:
+    """Sign another document with the worker's own key."""
+    seed = base64.b64decode((signed / "keys" / "ed25519.key").read_text())
+    put(run, DOCUMENT, body)
+    put(run, SIGNATURE, Ed25519PrivateKey.from_private_bytes(seed).sign(body))
