@@ -1,0 +1,141 @@
+"""Makes the directories of `core.layout` with their owners and modes; symbolic links are never followed.
+
+A process that is taken over may have replaced what is inside its own directories, so every step goes through
+descriptors: what was checked is what is changed.
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from taskward.cli.accounts import ROLE_USERS, user_of
+from taskward.core.errors import ConfigurationError
+
+_OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory below the state directory, as root makes it."""
+
+    path: str
+    owner: str
+    group: str
+    mode: int
+
+
+PASSWORD_ROLES: Final = ("claimer", "executor", "uploader", "proxy", "gateway", "reaper", "monitor", "admin")
+"""Who has a Redis password; `admin` belongs to the server's own user, `executor` and `monitor` to root."""
+
+
+def password_owner(role: str) -> str:
+    """The user who may read the Redis password of `role`."""
+    return user_of("redis" if role == "admin" else role)
+
+
+def _own(path: str, role: str) -> Directory:
+    return Directory(path, ROLE_USERS[role], ROLE_USERS[role], 0o700)
+
+
+def _secrets(role: str) -> Directory:
+    owner = ROLE_USERS.get("redis" if role == "admin" else role, "root")
+    return Directory(f"secrets/{role}", owner, owner, 0o500)
+
+
+DIRECTORIES: Final = (
+    Directory("run", "root", "root", 0o755),
+    Directory("run/redis", "tw-redis", "tw-queue", 0o2750),
+    Directory("run/signer", "tw-signer", "tw-sign", 0o2750),
+    Directory("run/keyholder", "tw-keys", "tw-hold", 0o2750),
+    Directory("run/status", "root", "tw-queue", 0o1770),
+    Directory("run/supervisor", "root", "root", 0o700),
+    Directory("locks", "root", "root", 0o755),
+    Directory("locks/execute", "root", "root", 0o755),
+    Directory("locks/upload", "tw-uploader", "tw-uploader", 0o755),
+    Directory("logs", "root", "tw-logs", 0o750),
+    Directory("outbox", "root", "tw-uploader", 0o750),
+    Directory("tasks", "root", "root", 0o711),
+    Directory("secrets", "root", "root", 0o711),
+    *(_secrets(role) for role in PASSWORD_ROLES),
+    _own("keys", "keyholder"),
+    Directory("public-keys", "tw-keys", "tw-keys", 0o755),
+    _own("redis", "redis"),
+    _own("signer", "signer"),
+    _own("devcluster", "devcluster"),
+    Directory("var", "root", "root", 0o755),
+    Directory("var/log", "root", "root", 0o700),
+    Directory("tmp", "root", "root", 0o711),
+    *(_own(f"tmp/{role}", role) for role in ROLE_USERS),
+    Directory("tmp/executor", "root", "root", 0o700),
+)
+
+
+def ensure_directories(state_dir: Path) -> None:
+    """Makes or repairs all of them; as an ordinary user everything is that user's, 0700.
+
+    Raises:
+        ConfigurationError: a place that others can write to, a symbolic link, or something that is no directory.
+    """
+    _refuse_unsafe_parents(state_dir)
+    state_dir.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(None, state_dir) as root:
+        _settle(root, state_dir, Directory("", "root", "root", 0o755))
+        for directory in DIRECTORIES:
+            with contextlib.ExitStack() as stack:
+                fd = root
+                *parents, name = Path(directory.path).parts
+                for parent in parents:
+                    fd = stack.enter_context(_opened(fd, Path(parent)))
+                fd = stack.enter_context(_opened(fd, Path(name)))
+                _settle(fd, state_dir / directory.path, directory)
+
+
+@contextlib.contextmanager
+def _opened(parent: int | None, path: Path) -> Iterator[int]:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700, dir_fd=parent)
+    try:
+        fd = os.open(path, _OPEN, dir_fd=parent)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; it must be a directory and no symbolic link") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _settle(fd: int, path: Path, wanted: Directory) -> None:
+    found = os.fstat(fd)
+    if os.geteuid() != 0:
+        if found.st_uid != os.geteuid():
+            raise ConfigurationError(f"{path}: belongs to another user; choose another [worker] state_dir")
+        os.fchmod(fd, 0o700)
+        return
+    uid, gid = pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
+    if not wanted.path and found.st_uid != 0:
+        raise ConfigurationError(f"{path}: belongs to uid {found.st_uid} and not to root; choose another state_dir")
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        os.fchown(fd, uid, gid)
+    if stat.S_IMODE(found.st_mode) != wanted.mode:
+        os.fchmod(fd, wanted.mode)
+
+
+def _refuse_unsafe_parents(state_dir: Path) -> None:
+    """Whoever can rename a parent can replace the state directory."""
+    real = Path(os.path.realpath(state_dir.parent))
+    for parent in (real, *real.parents):
+        with contextlib.suppress(FileNotFoundError):
+            found = parent.stat()
+            if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+                raise ConfigurationError(
+                    f"[worker] state_dir {state_dir}: others can write to {parent}; choose a place that only "
+                    f"{user_of('supervisor')} can change, for example /var/lib/taskward"
+                )
+            if found.st_uid not in (0, os.geteuid()):
+                raise ConfigurationError(f"[worker] state_dir {state_dir}: {parent} belongs to another user")

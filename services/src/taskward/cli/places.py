@@ -1,0 +1,46 @@
+"""Which configuration a command means when it is not told, and where a development worker lives."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from taskward.cli.errors import CONFIGURATION, CommandError
+from taskward.core.settings import Settings
+
+SYSTEM_CONFIG: Final = Path("/etc/taskward/taskward.toml")
+DEV_CONFIG: Final = "dev.toml"
+_LONGEST_STATE_DIR: Final = 64
+
+
+def dev_state_dir() -> Path:
+    """The development worker's state directory of the current user; short enough for Unix sockets."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/taskward/dev")
+    home = Path.home() / ".local/state/taskward/dev"
+    return home if len(str(home)) <= _LONGEST_STATE_DIR else Path(f"/var/tmp/taskward-{os.geteuid()}")  # noqa: S108 - ours is checked before use
+
+
+def find_config(given: Path | None) -> Path:
+    """`given`, else ``TASKWARD_CONFIG``, else the system's, else the development worker's.
+
+    Raises:
+        CommandError: there is none.
+    """
+    named = os.environ.get("TASKWARD_CONFIG")
+    places = (SYSTEM_CONFIG, dev_state_dir() / DEV_CONFIG)
+    if given or named:
+        return Path(given or named or "").absolute()
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise CommandError(f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})", CONFIGURATION)
+
+
+def load(given: Path | None) -> Settings:
+    """The settings of `find_config`'s file.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    return Settings.load(find_config(given))

@@ -1,0 +1,123 @@
+"""The worker's processes as programs of the supervisor: how each is started, as whom, in which order.
+
+A lower priority starts earlier and stops later; the supervisor stops one priority after the other. So the executors
+end their tasks first, while claimer, uploaders, signer and Redis are still there to bring the runs home.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from taskward.cli import resolved
+from taskward.cli.accounts import ROLE_USERS
+from taskward.core.settings import Settings
+
+STOP_MARGIN_S: Final = 15
+"""What a process gets beyond the grace time before it is killed."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program: `module` run by this Python, as the user of `name`.
+
+    Attributes:
+        name: the role.
+        module: run with ``python -m``.
+        arguments: of the module.
+        priority: order of start (rising) and stop (falling).
+        processes: how many of it.
+        stop_s: after so long it is killed.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    priority: int
+    processes: int = 1
+    stop_s: int = 10
+
+
+@dataclass(frozen=True)
+class Devcluster:
+    """A development Taskcluster beside the worker."""
+
+    state_dir: Path
+    port: int
+    options: tuple[str, ...] = field(default=())
+
+
+def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[Program, ...]:
+    """All programs of a worker, in the order of their start."""
+    config = ("--config", str(resolved.path_of(settings)))
+    slow_s = settings.worker.grace_s + STOP_MARGIN_S
+    first = (_devcluster(devcluster),) if devcluster else ()
+    return (
+        Program("redis", "taskward.cli.redis", config, 10, stop_s=30),
+        *first,
+        Program("keyholder", "taskward.signer.keyholder", config, 30),
+        Program("signer", "taskward.signer", config, 40, stop_s=35),
+        Program("proxy", "taskward.proxy", config, 50),
+        Program("gateway", "taskward.gateway", config, 60),
+        Program("reaper", "taskward.core.reaper", config, 70),
+        Program("uploader", "taskward.uploader", config, 80, settings.uploader.processes, slow_s),
+        Program("claimer", "taskward.claimer", config, 90, stop_s=slow_s),
+        Program("executor", "taskward.executor", config, 100, settings.worker.capacity, slow_s),
+    )
+
+
+def _devcluster(wanted: Devcluster) -> Program:
+    where = ("--state-dir", str(wanted.state_dir), "--port", str(wanted.port), *wanted.options)
+    return Program("devcluster", "taskward.devcluster", where, 20)
+
+
+def command(program: Program, alive_lock: Path) -> Sequence[str]:
+    """The argv: holds `alive_lock` while it lives, dies with the supervisor, has no more rights than it needs.
+
+    It is killed when the supervisor is killed, without a chance to end in order: ending in order needs the other
+    processes, which are ending, too. What was under way is found again at the next start.
+    """
+    return (
+        _found("flock"), "--shared", "--no-fork", str(alive_lock),
+        _found("setpriv"), "--pdeathsig", "KILL", *_rights(program.name), "--",
+        python(), "-P", "-m", program.module, *program.arguments,
+    )  # fmt: skip
+
+
+def python() -> str:
+    """This Python by a path that the worker's users can walk; the checkout's `.venv` may be a link out of theirs."""
+    return str(Path(os.path.realpath(sys.prefix)) / "bin/python")
+
+
+def environment(program: Program, state_dir: Path) -> dict[str, str]:
+    """What the process finds in its environment beside `base_environment`; no secret is ever there."""
+    home = str(state_dir / "tmp" / program.name)
+    return {"HOME": home, "TMPDIR": home, "USER": ROLE_USERS.get(program.name, "root") if os.geteuid() == 0 else ""}
+
+
+def base_environment() -> dict[str, str]:
+    """The supervisor's own environment, which every process inherits: nothing of the person who started it."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _rights(role: str) -> tuple[str, ...]:
+    if os.geteuid() != 0:
+        return () if role == "executor" else ("--no-new-privs",)
+    if role not in ROLE_USERS:
+        return ()
+    user = ROLE_USERS[role]
+    who = ("--reuid", user, "--regid", user, "--init-groups")
+    return (*who, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def _found(program: str) -> str:
+    return shutil.which(program, path=base_environment()["PATH"]) or program

@@ -1,0 +1,97 @@
+"""Makes a machine ready for a worker: users, directories, Redis passwords, the token, the resolved configuration.
+
+Repeating it changes nothing; passwords and keys that exist are kept.
+"""
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from taskward.cli import resolved
+from taskward.cli.accounts import ensure_accounts, user_of
+from taskward.cli.directories import PASSWORD_ROLES, ensure_directories, password_owner
+from taskward.core.acl import write_acl
+from taskward.core.errors import ConfigurationError
+from taskward.core.redis_server import configuration, find_server
+from taskward.core.settings import Settings
+
+
+def provision(settings: Settings) -> None:
+    """Everything that has to be there before the first process starts.
+
+    Raises:
+        ConfigurationError: something cannot be made or read; nothing is running yet.
+    """
+    _require_programs()
+    if os.geteuid() == 0:
+        ensure_accounts()
+    state_dir = settings.layout.state_dir
+    ensure_directories(state_dir)
+    _redis(settings)
+    _secret(settings.taskcluster.access_token_file, settings.layout.access_token, "access_token_file")
+    if settings.taskcluster.certificate_file:
+        _secret(settings.taskcluster.certificate_file, settings.layout.access_token.with_name("certificate"), "certificate_file")  # fmt: skip  # noqa: E501
+    target = resolved.path_of(settings)
+    draft = target.with_name(f".{target.name}.new")
+    replace(draft, resolved.text(settings), user_of("supervisor"), 0o644)
+    resolved.check(settings, draft)
+    draft.rename(target)
+
+
+def replace(path: Path, text: str, owner: str, mode: int) -> None:
+    """Writes a whole file for `owner`, or leaves the old one."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as stream:
+        stream.write(text)
+        if os.geteuid() == 0:
+            account = pwd.getpwnam(owner)
+            os.fchown(fd, account.pw_uid, account.pw_gid)
+        os.fchmod(fd, mode)
+    draft.rename(path)
+
+
+def _redis(settings: Settings) -> None:
+    """ACL, passwords and redis.conf; the server's directory belongs to its user, hence only whole files go there."""
+    home = settings.layout.state_dir / "secrets/admin"
+    files = {role: settings.layout.redis_password(role) for role in PASSWORD_ROLES}
+    write_acl(home / "users.acl", files)
+    hidden = hidden_socket(settings)
+    replace(home / "redis.conf", configuration(settings.layout.state_dir / "redis", hidden, home / "users.acl"), user_of("redis"), 0o400)  # fmt: skip  # noqa: E501
+    for role, path in files.items():
+        _give(path, password_owner(role))
+    _give(home / "users.acl", user_of("redis"))
+
+
+def hidden_socket(settings: Settings) -> Path:
+    """Where Redis listens until its functions are loaded; then the socket gets its proper name."""
+    return settings.layout.redis_socket.with_name(".redis.sock")
+
+
+def _secret(source: Path, target: Path, key: str) -> None:
+    """Copies a secret to where only the claimer can read it."""
+    try:
+        text = source.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"[taskcluster] {key}: {source}: cannot be read: {error}") from error
+    if not text:
+        raise ConfigurationError(f"[taskcluster] {key}: {source} is empty")
+    if source.resolve() != target.resolve():
+        replace(target, text, user_of("claimer"), 0o400)
+
+
+def _give(path: Path, owner: str) -> None:
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(owner)
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    path.chmod(0o400)
+
+
+def _require_programs() -> None:
+    find_server()
+    needed = {"setpriv": "util-linux", "flock": "util-linux", "gpg": "gnupg"}
+    missing = {package for program, package in needed.items() if not shutil.which(program)}
+    if missing:
+        raise ConfigurationError(f"missing programs; install: apt-get install {' '.join(sorted(missing))}")

@@ -1,0 +1,152 @@
+"""The resolved configuration: the file that every process reads, with all paths and addresses written out.
+
+It holds no secret and is readable for all; whoever wants to know what a setting became looks here.
+"""
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from taskward.cli.accounts import user_of
+from taskward.cli.toml import document
+from taskward.core.errors import ConfigurationError
+from taskward.core.settings import Settings
+
+GATEWAY_PORT: Final = 60023
+PROXY_PORT: Final = 60024
+
+_CAMEL: Final = {
+    "public_ip_address": "publicIpAddress",
+    "private_ip_address": "privateIpAddress",
+    "instance_id": "instanceId",
+    "instance_type": "instanceType",
+    "region": "region",
+}
+
+
+def path_of(settings: Settings) -> Path:
+    """Where the resolved configuration lies."""
+    return settings.layout.state_dir / "run/taskward.toml"
+
+
+def sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every section with every value: the defaults, then what the operator's file says."""
+    given = settings.others
+    taskcluster = {**asdict(settings.taskcluster), "access_token_file": settings.layout.access_token}
+    if settings.taskcluster.certificate_file:
+        taskcluster["certificate_file"] = settings.layout.access_token.with_name("certificate")
+    return {
+        "taskcluster": taskcluster,
+        **{name: asdict(getattr(settings, name)) for name in ("worker", "claimer", "executor", "uploader", "environment")},
+        "gateway": _gateway(settings) | given.get("gateway", {}),
+        "proxy": _proxy(settings) | given.get("proxy", {}),
+        "signer": _signer(settings) | given.get("signer", {}),
+        "keyholder": _keyholder(settings) | given.get("keyholder", {}),
+    }
+
+
+def text(settings: Settings) -> str:
+    """The file's text."""
+    return document(sections(settings))
+
+
+def check(settings: Settings, path: Path) -> None:
+    """Lets each process's own reader look at the resolved file `path`.
+
+    Raises:
+        ConfigurationError: one of them cannot use it; the text names section and key.
+    """
+    from taskward.gateway.settings import Settings as GatewaySettings
+    from taskward.proxy.errors import StartError
+    from taskward.proxy.settings import load as load_proxy
+    from taskward.signer.keyholder.settings import KeyholderSettings
+    from taskward.signer.sections import SettingsError
+    from taskward.signer.settings import SignerSettings
+
+    GatewaySettings.load(path)
+    try:
+        load_proxy(path)
+        SignerSettings.read(path)
+        KeyholderSettings.read(path)
+    except (StartError, SettingsError) as error:
+        raise ConfigurationError(str(error)) from error
+    taken = _taken_ports(tomllib.loads(path.read_text()))
+    if taken:
+        raise ConfigurationError(f"{', '.join(taken)}: another program uses that port; choose another one")
+
+
+def _taken_ports(resolved: Mapping[str, Any]) -> list[str]:
+    taken = []
+    for name, host in (("gateway", resolved["gateway"]["host"]), ("proxy", "127.0.0.1")):
+        port = resolved[name]["port"]
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                taken.append(f"[{name}] port {port}")
+    return taken
+
+
+def _queue(settings: Settings, role: str) -> dict[str, Any]:
+    """How a role reaches Redis, and where it shows how it is doing."""
+    address = settings.redis(role)
+    return {
+        "redis_socket": address.socket,
+        "redis_user": address.user,
+        "redis_password_file": address.password_file,
+        "status_socket": settings.layout.state_dir / f"run/status/{role}.sock",
+    }
+
+
+def _gateway(settings: Settings) -> dict[str, Any]:
+    given = settings.others.get("gateway", {})
+    host, port = given.get("host", "127.0.0.1"), given.get("port", GATEWAY_PORT)
+    url = f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+    return {
+        "host": host,
+        "port": port,
+        "public_url": url,
+        "logs_dir": settings.layout.logs,
+        **_queue(settings, "gateway"),
+    }
+
+
+def _proxy(settings: Settings) -> dict[str, Any]:
+    return {"port": PROXY_PORT, **_queue(settings, "proxy")}
+
+
+def _signer(settings: Settings) -> dict[str, Any]:
+    layout = settings.layout
+    known = asdict(settings.environment)
+    return {
+        "socket": layout.signer_socket,
+        "socket_mode": _socket_mode(),
+        "state_dir": layout.state_dir / "signer",
+        "keyholder_socket": layout.keyholder_socket,
+        "public_keys_dir": layout.state_dir / "public-keys",
+        "allowed_users": [user_of("uploader")],
+        "environment": {_CAMEL[name]: value for name, value in known.items() if value},
+    }
+
+
+def _keyholder(settings: Settings) -> dict[str, Any]:
+    state_dir = settings.layout.state_dir
+    return {
+        "socket": settings.layout.keyholder_socket,
+        "socket_mode": _socket_mode(),
+        "keys_dir": state_dir / "keys",
+        "public_keys_dir": state_dir / "public-keys",
+        "allowed_users": [user_of("signer")],
+    }
+
+
+def _socket_mode() -> str:
+    """The directory gives the socket its group; an ordinary user needs none."""
+    return "0660" if os.geteuid() == 0 else "0600"
+
+
