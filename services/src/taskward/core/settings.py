@@ -69,11 +69,13 @@ class ExecutorSettings:
 
 @dataclass(frozen=True)
 class UploaderSettings:
-    """[uploader]: how many at once."""
+    """[uploader]: how many at once, how long failures of storage are borne, where large gzip results wait."""
 
     processes: int = 1
     concurrency: int = 10
     storage: str = "s3"
+    give_up_after_s: float = 900.0
+    spool_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ def _check(settings: Settings, where: str) -> None:
     for name, low, high in (("capacity", 1, 255), ("max_run_time_s", 1, 86_400 * 7), ("grace_s", 1, 3600)):
         if not low <= getattr(worker, name) <= high:
             raise ConfigurationError(f"{where}: [worker] {name}: must be {low} to {high}")
+    if not 1 <= settings.uploader.concurrency <= 64:
+        raise ConfigurationError(f"{where}: [uploader] concurrency: must be 1 to 64")
     if settings.uploader.storage not in ("s3", "object"):
         raise ConfigurationError(f"{where}: [uploader] storage: must be 's3' or 'object'")
     if len(bytes(settings.layout.keyholder_socket)) > 100:
