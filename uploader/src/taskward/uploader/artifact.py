@@ -1,0 +1,133 @@
+"""One artifact, from its description to the queue and to storage."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from taskward.core.errors import Conflict, Refused, Unreachable
+from taskward.core.outcome import exception, failed
+from taskward.core.taskcluster import Taskcluster, segment
+from taskward.uploader.claim import Claim
+from taskward.uploader.content import Body, Digest
+from taskward.uploader.errors import ArtifactLost, StorageRefused, UrlExpired
+from taskward.uploader.patience import Patience
+from taskward.uploader.transfer import Transfers
+
+MAX_NAME_CHARACTERS: Final = 1024
+MAX_MESSAGE_CHARACTERS: Final = 4096
+_NAME: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_NAME_CHARACTERS}}}")
+_CONTENT_TYPE: Final = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the queue is told of an artifact with content.
+
+    Attributes:
+        name: printable ASCII, at most 1024 characters.
+        content_type: printable ASCII, at most 255 characters.
+        expires: in the queue's spelling; the same at each attempt, or the queue answers 409.
+        size_bytes: of the content before any encoding, when it is known.
+        content_encoding: what storage is told.
+    """
+
+    name: str
+    content_type: str
+    expires: str
+    size_bytes: int | None = None
+    content_encoding: Literal["gzip", "identity"] = "identity"
+
+    def properties(self, storage_type: str) -> dict[str, Any]:
+        """The body of createArtifact."""
+        properties = {"storageType": storage_type, "contentType": self.content_type, "expires": self.expires}
+        return properties if self.size_bytes is None else {**properties, "contentLength": self.size_bytes}
+
+
+@dataclass(frozen=True)
+class RunArtifacts:
+    """The artifacts of one run at the queue; every method may be repeated, and used by several threads.
+
+    What each method raises: `ArtifactLost`, with the outcome that the run deserves by generic-worker's table; or
+    `ClaimLost`, which ends the work on the run.
+    """
+
+    taskcluster: Taskcluster
+    transfers: Transfers
+    claim: Claim
+    patience: Patience
+
+    def put(self, description: Description, body: Body) -> Digest:
+        """Uploads `body` as an s3 artifact; a new URL whenever storage does not take the old one any more."""
+        refuse_unbearable(description.name, description.content_type)
+        headers = {"Content-Type": description.content_type, "Content-Encoding": description.content_encoding}
+        url = ""
+
+        def attempt() -> Digest:
+            nonlocal url
+            if url:
+                self.claim.credentials()  # a lost claim ends the repeats
+            url = url or _put_url(self.create_once(description.name, description.properties("s3")))
+            try:
+                return self.transfers.put(url, headers, body)
+            except UrlExpired:
+                url = ""
+                raise
+
+        return self.judged(attempt)
+
+    def error(self, name: str, reason: str, message: str, expires: str) -> None:
+        """An artifact that says why there is none."""
+        properties = {"reason": reason, "message": message[:MAX_MESSAGE_CHARACTERS], "expires": expires}
+        self._create(name, {"storageType": "error", **properties})
+
+    def link(self, name: str, target: str, content_type: str, expires: str) -> None:
+        """An artifact that stands for another one of the run."""
+        properties = {"artifact": target, "contentType": content_type, "expires": expires}
+        self._create(name, {"storageType": "link", **properties})
+
+    def _create(self, name: str, properties: Mapping[str, Any]) -> None:
+        refuse_unbearable(name)
+        self.judged(lambda: self.create_once(name, properties))
+
+    def create_once(self, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """One createArtifact with the newest credentials; raises what `Taskcluster.call` does."""
+        return self.queue("POST", name, properties)
+
+    def queue(self, method: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One call about the artifact `name`; raises what `Taskcluster.call` does."""
+        run = self.claim.run
+        path = f"task/{run.task_id}/runs/{run.run_id}/artifacts/{segment(name)}"
+        return self.taskcluster.call(method, "queue", path, self.claim.credentials(), body, give_up_after_s=0)
+
+    def judged(self, attempt: Callable[[], Any]) -> Any:
+        """`attempt` with patience, and its failure as an outcome."""
+        try:
+            return self.patience.keep_trying(attempt)
+        except Conflict as error:
+            raise ArtifactLost(exception("malformed-payload", str(error))) from error
+        except Refused as error:
+            raise ArtifactLost(failed(str(error))) from error
+        except (Unreachable, StorageRefused) as error:
+            raise ArtifactLost(exception("resource-unavailable", str(error))) from error
+
+
+def refuse_unbearable(name: str, content_type: str = "application/octet-stream") -> None:
+    """Stops what would hurt the queue: one such name makes it unable to list the run's artifacts ever again.
+
+    Raises:
+        ArtifactLost: with the reason; the run has failed.
+    """
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise ArtifactLost(
+            failed(f"artifact name {name[:80]!r}: must be 1 to 1024 printable ASCII characters, no dots only")
+        )
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise ArtifactLost(failed(f"artifact {name!r}: contentType must be 1 to 255 printable ASCII characters"))
+
+
+def _put_url(answer: Mapping[str, Any]) -> str:
+    url = answer.get("putUrl")
+    if not isinstance(url, str):
+        raise StorageRefused("the queue's answer to createArtifact has no putUrl")
+    return url

@@ -1,0 +1,149 @@
+"""What is sent: bytes with a known length that give their hash away when they have been poured out.
+
+The hash is taken of exactly the bytes that go out (or into gzip), in the same read. Nothing is ever held whole in
+memory but small files.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from taskward.core.outcome import exception
+from taskward.uploader.errors import ArtifactLost
+
+CHUNK_BYTES: Final = 512 << 10
+_hashers: Final = ThreadPoolExecutor(64, "hash")
+
+Send = Callable[[memoryview], None]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Hashes and size of content before any encoding; `sha512` only where it was asked for."""
+
+    sha256: str
+    size_bytes: int
+    sha512: str = ""
+
+
+class Body(Protocol):
+    """Content ready to be sent, more than once if need be; used by one thread at a time."""
+
+    length: int
+
+    def pour(self, send: Send) -> Digest:
+        """Hands all of it to `send`, piece by piece, always `length` bytes.
+
+        Raises:
+            ArtifactLost: the file is not what the index says; fewer bytes were sent, so the request must be dropped.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees what it holds."""
+        ...
+
+
+class Hasher:
+    """SHA-256, and SHA-512 when object storage wants it."""
+
+    def __init__(self, both: bool = False) -> None:
+        self._sha256, self._sha512 = hashlib.sha256(), hashlib.sha512() if both else None
+        self._size = 0
+
+    def update(self, piece: memoryview | bytes) -> None:
+        """More content."""
+        self._sha256.update(piece)
+        if self._sha512:
+            self._sha512.update(piece)
+        self._size += len(piece)
+
+    def digest(self) -> Digest:
+        """Of all content so far."""
+        return Digest(self._sha256.hexdigest(), self._size, self._sha512.hexdigest() if self._sha512 else "")
+
+
+class FileBody:
+    """A file as it is, hashed by a second thread while it is sent."""
+
+    def __init__(self, path: Path, length: int, both_hashes: bool = False) -> None:
+        self.length, self._path, self._both = length, path, both_hashes
+        self._fd = open_file(path)
+
+    def pour(self, send: Send) -> Digest:
+        """See `Body`."""
+        hasher = Hasher(self._both)
+        if self.length <= CHUNK_BYTES:
+            for piece in read_exactly(self._fd, self.length, self._path, bytearray(self.length + 1)):
+                hasher.update(piece)
+                send(piece)
+            return hasher.digest()
+        running: Future[None] | None = None
+        buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
+        for piece in read_exactly(self._fd, self.length, self._path, *buffers):
+            if running:
+                running.result()
+            running = _hashers.submit(hasher.update, piece)
+            send(piece)
+        if running:
+            running.result()
+        return hasher.digest()
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._fd)
+
+
+def open_file(path: Path) -> int:
+    """A descriptor of a regular file that is no link.
+
+    Raises:
+        ArtifactLost: it is gone, or something else.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise lost(path, error.strerror or str(error)) from error
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise lost(path, "not a regular file")
+
+
+def read_exactly(fd: int, length: int, path: Path, *buffers: bytearray) -> Iterator[memoryview]:
+    """The file from its start, in pieces that stay valid until as many more as there are buffers have been read.
+
+    The last piece comes only after the end of the file has been seen: a file that has grown is never sent whole.
+
+    Raises:
+        ArtifactLost: the file is longer or shorter than `length`, or cannot be read.
+    """
+    views = [memoryview(buffer) for buffer in buffers]
+    at = turn = 0
+    while at < length:
+        view = views[turn % len(views)]
+        got = _read(fd, view, at, path)
+        at += got
+        if got == 0 or at > length or (at == length and _read(fd, memoryview(bytearray(1)), at, path)):
+            raise lost(path, f"{os.fstat(fd).st_size} bytes long, {length} were collected")
+        yield view[:got]
+        turn += 1
+    if length == 0 and os.fstat(fd).st_size:
+        raise lost(path, f"{os.fstat(fd).st_size} bytes long, 0 were collected")
+
+
+def _read(fd: int, view: memoryview, at: int, path: Path) -> int:
+    try:
+        return os.preadv(fd, [view], at)
+    except OSError as error:
+        raise lost(path, f"cannot be read: {error.strerror}") from error
+
+
+def lost(path: Path, why: str) -> ArtifactLost:
+    """The worker has lost a file that it had collected."""
+    return ArtifactLost(exception("internal-error", f"collected file {path.name}: {why}"))

@@ -1,0 +1,45 @@
+"""The end of a run's log: the backing log is uploaded, the live log becomes a link to it."""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from taskward.core.log import for_run
+from taskward.core.outbox import Index
+from taskward.uploader.errors import ArtifactLost
+from taskward.uploader.gzipped import log_with_notes
+from taskward.uploader.manifest import Sent
+from taskward.uploader.run import RunUpload
+
+CONTENT_TYPE: Final = "text/plain; charset=utf-8"
+_logger = logging.getLogger(__name__)
+
+
+def close_log(upload: RunUpload, index: Index) -> None:
+    """Uploads log and link, unless the manifest knows them.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+    """
+    done = upload.manifest.read()
+    if index.backing_log_name and index.backing_log_name not in done:
+        _send_backing_log(upload, index)
+    if index.backing_log_name and index.live_log_name and index.live_log_name not in done:
+        _link_live_log(upload, index)
+
+
+def _send_backing_log(upload: RunUpload, index: Index) -> None:
+    pieces = log_with_notes(Path(index.log), upload.notes.read())
+    try:
+        upload.text(index.backing_log_name, CONTENT_TYPE, index.expires, pieces)
+    except ArtifactLost as loss:
+        upload.lost(index.backing_log_name, loss)
+
+
+def _link_live_log(upload: RunUpload, index: Index) -> None:
+    """A link that is refused leaves a dead live log and a good backing log: no reason to fail the run."""
+    try:
+        upload.artifacts.link(index.live_log_name, index.backing_log_name, CONTENT_TYPE, index.expires)
+        upload.manifest.record(index.live_log_name, Sent("link", content_type=CONTENT_TYPE))
+    except ArtifactLost as loss:
+        for_run(_logger, upload.run).warning(f"the live log could not be linked: {loss}")

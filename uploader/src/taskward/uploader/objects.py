@@ -1,0 +1,86 @@
+"""Artifacts in the object service: four steps, of which the first cannot be repeated.
+
+A second createArtifact of storageType object is answered with 500 for ever, and the first answer names the upload. So
+the answer is kept in the manifest before anything else happens, and every later step (each may be repeated) starts from
+there. An answer that got lost on its way costs the artifact.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskward.core.taskcluster import Credentials, segment
+from taskward.uploader.artifact import Description, RunArtifacts, refuse_unbearable
+from taskward.uploader.content import Body, Digest, Hasher
+from taskward.uploader.errors import StorageRefused
+from taskward.uploader.manifest import Manifest
+
+INLINE_BYTES: Final = 8192
+
+
+@dataclass(frozen=True)
+class ObjectUpload:
+    """Uploads to the object service for one run; raises like `RunArtifacts`."""
+
+    artifacts: RunArtifacts
+    manifest: Manifest
+
+    def put(self, description: Description, body: Body) -> Digest:
+        """Uploads `body`, which must know both hashes, without encoding."""
+        refuse_unbearable(description.name, description.content_type)
+        digest: Digest = self.artifacts.judged(lambda: self._attempt(description, body))
+        return digest
+
+    def _attempt(self, description: Description, body: Body) -> Digest:
+        name = description.name
+        begun = self.manifest.begun(name)
+        if begun is None:
+            begun = self.artifacts.create_once(name, description.properties("object"))
+            self.manifest.begin(name, begun)
+        digest = self._send(begun, description, body)
+        hashes = {"sha256": digest.sha256, "sha512": digest.sha512}
+        self._object("POST", "finish-upload", begun, {"projectId": begun["projectId"], "hashes": hashes})
+        self.artifacts.queue("PUT", name, {"uploadId": begun["uploadId"]})
+        return digest
+
+    def _send(self, begun: Mapping[str, Any], description: Description, body: Body) -> Digest:
+        inline = _everything(body) if body.length < INLINE_BYTES else None
+        answer = self._object("PUT", "upload", begun, {
+            "projectId": begun["projectId"],
+            "expires": description.expires,
+            "proposedUploadMethods": _proposal(description.content_type, body.length, inline and inline[0]),
+        })  # fmt: skip
+        method = answer.get("uploadMethod") or {}
+        if method.get("dataInline") and inline:
+            return inline[1]
+        if "putUrl" not in method:
+            raise StorageRefused("the object service offers no way to upload that this worker knows")
+        headers = {
+            name: value for name, value in method["putUrl"]["headers"].items() if name.lower() != "content-length"
+        }
+        return self.artifacts.transfers.put(method["putUrl"]["url"], headers, body)
+
+    def _object(self, method: str, verb: str, begun: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+        self.artifacts.claim.credentials()  # a lost claim ends the repeats
+        return self.artifacts.taskcluster.call(
+            method, "object", f"{verb}/{segment(begun['name'])}", Credentials.parse(begun["credentials"]),
+            {"uploadId": begun["uploadId"], **body}, give_up_after_s=0,
+        )  # fmt: skip
+
+
+def _proposal(content_type: str, length: int, inline: bytes | None) -> dict[str, Any]:
+    if inline is not None:
+        return {"dataInline": {"contentType": content_type, "objectData": base64.b64encode(inline).decode()}}
+    return {"putUrl": {"contentType": content_type, "contentLength": length}}
+
+
+def _everything(body: Body) -> tuple[bytes, Digest]:
+    whole, hasher = bytearray(), Hasher(both=True)
+
+    def keep(piece: memoryview) -> None:
+        whole.extend(piece)
+        hasher.update(piece)
+
+    body.pour(keep)
+    return bytes(whole), hasher.digest()

@@ -1,0 +1,53 @@
+"""How long failures of a service are borne."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from taskward.core.errors import Unreachable
+
+T = TypeVar("T")
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 30.0
+_AFTER_GIVING_UP: Final = 1 / 30
+
+
+class Patience:
+    """Repeats attempts with growing, jittered pauses; shared by the transfers of one step, safe between threads.
+
+    When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch of
+    many files ends soon after storage is known to be away.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._gave_up = threading.Event()
+
+    def keep_trying(self, attempt: Callable[[], T]) -> T:
+        """The result of `attempt`, repeated while it raises `Unreachable`.
+
+        Raises:
+            Unreachable: the last one, when attempts have been failing for longer than the limit.
+        """
+        failing_since: float | None = None
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                result = attempt()
+            except Unreachable:
+                now = time.monotonic()
+                failing_since = now if failing_since is None else failing_since
+                wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+                if now + wait_s - failing_since > self._limit():
+                    self._gave_up.set()
+                    raise
+                time.sleep(wait_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                self._gave_up.clear()
+                return result
+
+    def _limit(self) -> float:
+        return self._limit_s * (_AFTER_GIVING_UP if self._gave_up.is_set() else 1)

@@ -1,0 +1,90 @@
+"""Everything that belongs to the upload of one run, in one hand."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from taskward.core.ids import RunId
+from taskward.core.log import for_run
+from taskward.core.outcome import Outcome, exception
+from taskward.core.record import Records
+from taskward.uploader.artifact import Description, RunArtifacts
+from taskward.uploader.claim import Claim
+from taskward.uploader.content import Body
+from taskward.uploader.errors import ArtifactLost
+from taskward.uploader.gzipped import SpooledBody
+from taskward.uploader.manifest import Manifest, Sent, Storage
+from taskward.uploader.notes import Notes
+from taskward.uploader.objects import ObjectUpload
+
+_logger = logging.getLogger(__name__)
+_QUEUE_SAYS_NO: Final = frozenset({"failed", "malformed-payload"})
+
+
+@dataclass(frozen=True)
+class RunUpload:
+    """The run's claim, manifest, notes and artifacts; safe to share between threads.
+
+    Attributes:
+        storage: ``s3`` or ``object``, where content goes.
+        spool_dir: where large gzip results wait; None: the system's place for temporary files.
+    """
+
+    run: RunId
+    records: Records
+    claim: Claim
+    manifest: Manifest
+    notes: Notes
+    artifacts: RunArtifacts
+    storage: str
+    spool_dir: Path | None
+
+    @property
+    def to_object_service(self) -> bool:
+        """Whether content goes to the object service: as it is, with both hashes."""
+        return self.storage == "object"
+
+    def content(self, description: Description, make_body: Callable[[], Body], number: int = -1) -> Sent:
+        """Sends one artifact with content; what came of it is for the manifest.
+
+        Raises:
+            ArtifactLost, ClaimLost: see `RunArtifacts`.
+        """
+        try:
+            body = make_body()
+        except OSError as error:
+            raise ArtifactLost(exception("resource-unavailable", f"cannot be compressed: {error}")) from error
+        target = ObjectUpload(self.artifacts, self.manifest) if self.to_object_service else self.artifacts
+        try:
+            digest = target.put(description, body)
+        finally:
+            body.close()
+        storage = cast(Storage, self.storage)
+        return Sent(storage, number, description.content_type, digest.sha256, digest.size_bytes)
+
+    def text(self, name: str, content_type: str, expires: str, pieces: Iterable[bytes]) -> None:
+        """Sends what the uploader makes itself (a log, a document), compressed, and notes it in the manifest; raises
+        like `content`."""
+        description = Description(name, content_type, expires, content_encoding="gzip")
+
+        def make() -> Body:
+            return SpooledBody(pieces, self.spool_dir, gzip=not self.to_object_service)
+
+        self.manifest.record(name, self.content(description, make))
+
+    def lost(self, name: str, loss: ArtifactLost, optional: bool = False) -> None:
+        """An artifact could not be uploaded: the run and its log say so, unless it was optional or the queue is done."""
+        message = f"Error uploading artifact: {name[:200]}: {loss}"
+        if optional or (loss.outcome.reason in _QUEUE_SAYS_NO and self.claim.is_decided()):
+            for_run(_logger, self.run).warning(message)
+            return
+        self.worsen(Outcome(loss.outcome.state, loss.outcome.reason, message))
+        self.notes.error(message)
+
+    def worsen(self, outcome: Outcome) -> bool:
+        """Makes `outcome` the run's, unless it went wrong before; whether it is now."""
+        self.records.worsen(self.run, outcome)
+        record = self.records.read(self.run)
+        return record is not None and record.outcome == outcome

@@ -1,0 +1,140 @@
+"""What one uploader process does with the messages of its queue."""
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from redis import Redis
+
+from taskward.core.connection import connect
+from taskward.core.ids import RunId
+from taskward.core.layout import Layout
+from taskward.core.log import for_run
+from taskward.core.outbox import Index
+from taskward.core.outcome import exception
+from taskward.core.record import Record, Records
+from taskward.core.settings import Settings, UploaderSettings
+from taskward.core.taskcluster import Taskcluster
+from taskward.signer.client import SignerClient, SignerUnavailable
+from taskward.uploader.artifact import RunArtifacts
+from taskward.uploader.batch import Batch
+from taskward.uploader.certify import Certification
+from taskward.uploader.claim import LOST, Claim
+from taskward.uploader.errors import ClaimLost
+from taskward.uploader.logs import close_log
+from taskward.uploader.manifest import Manifest
+from taskward.uploader.notes import Notes
+from taskward.uploader.patience import Patience
+from taskward.uploader.run import RunUpload
+from taskward.uploader.transfer import Transfers
+
+_SIGNER_PAUSE_S: Final = 1.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Service:
+    """The two functions of the queue `upload`; each may be called again after it was cut off anywhere."""
+
+    redis: Redis
+    taskcluster: Taskcluster
+    transfers: Transfers
+    signer: SignerClient
+    layout: Layout
+    settings: UploaderSettings
+    signer_pause_s: float = _SIGNER_PAUSE_S
+    threads: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.records = Records(self.redis)
+        self.threads = ThreadPoolExecutor(self.settings.concurrency, "upload")
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """A service as the configuration says; nothing is connected yet."""
+        deployment = settings.taskcluster
+        ca_file = deployment.ca_file
+        taskcluster = Taskcluster(deployment.root_url, timeout_s=deployment.timeout_s, ca_file=ca_file and str(ca_file))
+        return cls(
+            redis=connect(settings.redis("uploader")),
+            taskcluster=taskcluster,
+            transfers=Transfers(ca_file),
+            signer=SignerClient(settings.layout.signer_socket),
+            layout=settings.layout,
+            settings=settings.uploader,
+        )
+
+    def upload(self, task_id: str, run_id: int, batch: int) -> None:
+        """Sends one batch of a run's outbox."""
+        run = RunId(task_id, run_id)
+        if not self.records.batch_is_pending(run, batch):
+            return
+        try:
+            self._send(run, batch)
+        except ClaimLost as error:
+            for_run(_logger, run).warning(str(error))
+        self.records.batch_done(run, batch)
+
+    def _send(self, run: RunId, batch: int) -> None:
+        outbox = self.layout.outbox(run)
+        index = self._index(run)
+        if index is not None:
+            entries = [(number, index.entries[number]) for number in index.batches[batch]]
+            Batch(self._of(run), outbox, entries).send(self.threads)
+
+    def finish(self, task_id: str, run_id: int) -> bool:
+        """Certifies, closes the log, hands the run to the claimer; False when the signer is away: repeat it later."""
+        run = RunId(task_id, run_id)
+        record = self.records.read(run)
+        if record is None or record.phase != "finishing":
+            return True
+        try:
+            self._finish(record)
+        except ClaimLost as error:
+            for_run(_logger, run).warning(str(error))
+        except SignerUnavailable as error:
+            for_run(_logger, run).warning(f"the signer is away, trying again: {error}")
+            time.sleep(self.signer_pause_s)
+            return False
+        self.records.uploaded(run)
+        return True
+
+    def _finish(self, record: Record) -> None:
+        upload, index = self._of(record.run), self._index(record.run)
+        if index is None:
+            return
+        if index.signed and _deserves_signature(record):
+            Certification(upload, index, self.signer).run()
+        close_log(upload, index)
+
+    def _index(self, run: RunId) -> Index | None:
+        """The index; without one nothing can be uploaded, and the run cannot have succeeded."""
+        try:
+            return Index.read(self.layout.outbox(run))
+        except FileNotFoundError:
+            message = "the worker lost the list of artifacts: nothing was uploaded"
+            self.records.worsen(run, exception("internal-error", message))
+            Notes(self.redis, run).error(message)
+            return None
+
+    def _of(self, run: RunId) -> RunUpload:
+        claim = Claim(self.redis, run)
+        patience = Patience(self.settings.give_up_after_s)
+        return RunUpload(
+            run=run,
+            records=self.records,
+            claim=claim,
+            manifest=Manifest(self.redis, run),
+            notes=Notes(self.redis, run),
+            artifacts=RunArtifacts(self.taskcluster, self.transfers, claim, patience),
+            storage=self.settings.storage,
+            spool_dir=self.settings.spool_dir,
+        )
+
+
+def _deserves_signature(record: Record) -> bool:
+    """An exception is no evidence of anything: only what completed or failed by itself is signed."""
+    return record.abort == "" and (record.outcome is None or record.outcome.state != "exception")

@@ -1,0 +1,69 @@
+"""One PUT of a body to a signed URL: what each answer means."""
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from taskward.uploader.connection import Answer, Pool, Url
+from taskward.uploader.content import Body, Digest
+from taskward.uploader.errors import StorageRefused, StorageUnreachable, UrlExpired
+
+_TIMEOUT_S: Final = 60.0
+_TRY_AGAIN: Final = frozenset({400, 408, 425, 429})  # S3 answers 400 when a connection was idle for too long
+_SHOWN: Final = 300
+
+
+class Transfers:
+    """PUTs over kept-alive connections; safe to share between threads."""
+
+    def __init__(self, ca_file: Path | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+        self._pool = Pool(ssl.create_default_context(cafile=ca_file and str(ca_file)), timeout_s)
+
+    def put(self, url: str, headers: Mapping[str, str], body: Body) -> Digest:
+        """Sends `body` once (twice when a kept connection turns out to be dead) and returns its hash.
+
+        Redirects are not followed: a signed URL is for one host.
+
+        Raises:
+            UrlExpired: 403; ask for a new URL.
+            StorageUnreachable: try again later.
+            StorageRefused: do not.
+            ArtifactLost: the content was not there to be sent.
+        """
+        target = Url.parse(url)
+        where = f"PUT to {target.origin}"
+        try:
+            answer = self._put(target, headers, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise StorageUnreachable(f"{where}: {type(error).__name__}: {error}") from error
+        return _judge(where, answer)
+
+    def _put(self, url: Url, headers: Mapping[str, str], body: Body) -> Answer:
+        connection = self._pool.take(url.origin)
+        try:
+            return connection.put(url, headers, body)
+        except (ConnectionError, http.client.HTTPException):
+            if not connection.reused:
+                raise
+        finally:
+            self._pool.give_back(url.origin, connection)
+        connection = self._pool.open(url.origin)
+        try:
+            return connection.put(url, headers, body)
+        finally:
+            self._pool.give_back(url.origin, connection)
+
+
+def _judge(where: str, answer: Answer) -> Digest:
+    said = f"{where}: {answer.status} {' '.join(answer.text.split())[:_SHOWN]}"
+    if 200 <= answer.status < 300 and answer.digest:
+        return answer.digest
+    if answer.status == http.HTTPStatus.FORBIDDEN:
+        raise UrlExpired(said)
+    if answer.status in _TRY_AGAIN or answer.status >= 500 or answer.status < 300:
+        raise StorageUnreachable(said)
+    if answer.status < 400:
+        raise StorageRefused(f"{said} (a redirect; an upload follows none)")
+    raise StorageRefused(said)
