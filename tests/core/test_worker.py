@@ -57,10 +57,9 @@ class Workers:
         address = self.server.address(role)
         locks = self.locks("execute" if role == "executor" else "upload")
         words = [kind, role, str(address.socket), str(address.password_file), str(locks), str(self.out)]
-        before = available(locks)
         process = subprocess.Popen([sys.executable, "-W", "error", str(PROGRAM), *words])
         self.started.append(process)
-        until(lambda: available(locks) > before or process.poll() is not None)
+        until(lambda: any(f"-{process.pid}-" in path.name for path in visible(locks)))
         return process
 
     def done(self) -> list[str]:
