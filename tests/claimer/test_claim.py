@@ -1,0 +1,110 @@
+"""A claim becomes a record, credentials and a job; and nothing is claimed that nobody could run."""
+
+import fcntl
+import json
+import os
+import threading
+
+import pytest
+
+from taskward.claimer.claim import Claims, claim_for_ever
+from taskward.claimer.slots import Slots
+from taskward.core import keys
+from taskward.core.errors import Refused, Unreachable
+from taskward.core.jobs import EXECUTE
+from taskward.core.taskcluster import Credentials, Taskcluster
+
+from .conftest import Rig
+
+
+def slots(rig: Rig) -> Slots:
+    return Slots(rig.redis, rig.records, rig.layout, rig.worker.capacity)
+
+
+def executor(rig: Rig, number: int = 0) -> int:
+    """The lock that a living executor holds."""
+    fd = os.open(rig.layout.locks("execute") / f"executor-1-{number}", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def test_a_claimed_run_is_recorded_and_queued(rig: Rig) -> None:
+    run = rig.claimed(scopes=["secrets:get:mine"])
+    record = rig.record(run)
+    assert record.phase == "claimed"
+    assert record.definition["scopes"] == ["secrets:get:mine"]
+    assert rig.server.client().lrange(EXECUTE.key, 0, -1) == [f"x-{run.directory}".encode()]
+
+
+def test_a_task_may_do_what_its_scopes_say_and_upload_its_own_artifacts(rig: Rig) -> None:
+    run = rig.claimed(scopes=["secrets:get:mine"])
+    stored = json.loads(rig.records.stored_credentials(run))
+    assert stored["authorizedScopes"] == ["secrets:get:mine", f"queue:create-artifact:{run.key}"]
+    assert json.loads(stored["certificate"])["scopes"]
+
+
+def test_no_run_is_claimed_twice(rig: Rig) -> None:
+    run = rig.claimed()
+    before = rig.records.stored_credentials(run)
+    claim = {
+        "status": {"taskId": run.task_id}, "runId": 0, "task": {}, "takenUntil": "2030-01-01T00:00:00Z",
+        "workerGroup": "g", "workerId": "w", "credentials": {"clientId": "other", "accessToken": "x"},
+    }  # fmt: skip
+    rig.claims.take(claim)
+    assert rig.records.stored_credentials(run) == before
+
+
+def test_without_an_executor_nothing_is_claimed(rig: Rig) -> None:
+    assert slots(rig).free() == 0
+
+
+def test_executors_and_runs_are_counted(rig: Rig) -> None:
+    locks = [executor(rig, n) for n in range(5)]
+    assert slots(rig).free() == 2
+    rig.claimed()
+    assert slots(rig).free() == 1
+    os.close(locks.pop())
+    for fd in locks:
+        os.close(fd)
+    assert slots(rig).free() == 0
+
+
+def test_an_executor_that_was_told_to_stop_is_not_counted(rig: Rig) -> None:
+    fd = executor(rig)
+    assert slots(rig).free() == 1
+    os.write(fd, b"stopping")
+    assert slots(rig).free() == 0
+    os.close(fd)
+
+
+def test_a_draining_worker_claims_nothing(rig: Rig) -> None:
+    fd = executor(rig)
+    rig.server.client("admin").set(keys.DRAIN, "maintenance")
+    assert slots(rig).free() == 0
+    os.close(fd)
+
+
+def test_a_wrong_token_is_told_apart_from_an_unreachable_queue(rig: Rig) -> None:
+    stranger = Claims(rig.taskcluster, Credentials("nobody", "x"), rig.worker, rig.records)
+    with pytest.raises(Refused) as refused:
+        stranger.ask(1)
+    assert refused.value.status == 401
+    nowhere = Taskcluster("http://127.0.0.1:9", give_up_after_s=0)
+    with pytest.raises(Unreachable):
+        Claims(nowhere, rig.credentials, rig.worker, rig.records).ask(1)
+
+
+def test_the_loop_fills_free_slots_and_ends_when_told(rig: Rig) -> None:
+    task_id = rig.create()
+    stop, wake = threading.Event(), threading.Event()
+    free = iter([0, 1])
+
+    def count() -> int:
+        number = next(free, None)
+        if number is None:
+            stop.set()
+        return number or 0
+
+    wake.set()
+    claim_for_ever(rig.claims, count, stop, wake)
+    assert {run.task_id for run in rig.records.active()} == {task_id}

@@ -1,0 +1,105 @@
+"""Claims are renewed in time, and a run that the queue has taken away is stopped."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from taskward.claimer.keep import Keeper
+from taskward.core.settings import ClaimerSettings
+from taskward.core.taskcluster import Taskcluster
+
+from .conftest import Rig
+
+
+class Watch:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def keeper(rig: Rig, watch: Watch) -> Keeper:
+    return Keeper(rig.taskcluster, rig.credentials, rig.records, ClaimerSettings(), watch)
+
+
+def test_a_claim_is_renewed_five_minutes_before_it_ends(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    first = rig.records.stored_credentials(run)
+    keeper.look()
+    watch.pass_s(880)
+    keeper.look()
+    assert rig.records.stored_credentials(run) == first
+    watch.pass_s(40)
+    keeper.look()
+    second = json.loads(rig.records.stored_credentials(run))
+    assert second["clientId"] != json.loads(first)["clientId"]
+    assert second["authorizedScopes"] == json.loads(first)["authorizedScopes"]
+    assert rig.record(run).taken_until > datetime.now(UTC) + timedelta(seconds=1190)
+
+
+def test_a_canceled_run_is_noticed_at_the_next_status_poll(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    keeper.look()
+    rig.queue().cancelTask(run.task_id)
+    watch.pass_s(14)
+    keeper.look()
+    assert rig.record(run).abort == ""
+    watch.pass_s(2)
+    keeper.look()
+    assert rig.record(run).abort == "canceled"
+
+
+def test_a_run_resolved_behind_our_back_is_noticed_at_the_renewal(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    keeper.settings = ClaimerSettings(status_poll_s=1e6)
+    keeper.look()
+    rig.queue().cancelTask(run.task_id)
+    watch.pass_s(1000)
+    keeper.look()
+    assert rig.record(run).abort == "canceled"
+
+
+def test_a_run_that_was_taken_away_is_not_asked_about_again(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    rig.records.abort(run, "claim-expired")
+    before = rig.records.stored_credentials(run)
+    keeper.look()
+    watch.pass_s(1190)
+    keeper.look()
+    assert rig.records.stored_credentials(run) == before
+
+
+def test_an_unreachable_queue_changes_nothing(rig: Rig, watch: Watch) -> None:
+    run = rig.claimed()
+    nowhere = Taskcluster("http://127.0.0.1:9", give_up_after_s=0)
+    keeper = Keeper(nowhere, rig.credentials, rig.records, ClaimerSettings(), watch)
+    keeper.look()
+    watch.pass_s(1000)
+    keeper.look()
+    assert rig.record(run).abort == ""
+    keeper.taskcluster = rig.taskcluster
+    watch.pass_s(3)
+    keeper.look()
+    assert rig.record(run).taken_until > datetime.now(UTC) + timedelta(seconds=1190)
+
+
+def test_a_run_that_is_resolved_meanwhile_is_forgotten(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    keeper.look()
+    rig.records.resolved(run)
+    watch.pass_s(5000)
+    keeper.look()
+    assert rig.records.active() == frozenset()

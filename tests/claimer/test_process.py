@@ -1,0 +1,143 @@
+"""The claimer as a process: killed, restarted, told to stop."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from taskward.core.outcome import COMPLETED
+
+from .conftest import Rig
+
+
+def until(condition: Callable[[], bool], limit_s: float = 15.0) -> float:
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < limit_s, "it did not happen"
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+class Claimer:
+    """Starts and ends claimers with one configuration, and plays an executor that is there but does nothing."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.started = rig, list[subprocess.Popen[bytes]]()
+        state, address = rig.worker.state_dir, rig.server.address("claimer")
+        (state / "token").write_text(rig.cluster.access_token)
+        (state / "run/redis").mkdir(parents=True)
+        (state / "run/redis/redis.sock").symlink_to(address.socket)
+        (state / "secrets/claimer").mkdir(parents=True)
+        (state / "secrets/claimer/redis-password").write_text(address.password_file.read_text())
+        self.config = state / "taskward.toml"
+        self.config.write_text(
+            f'[taskcluster]\nroot_url = "{rig.cluster.root_url}"\nclient_id = "root"\n'
+            f'access_token_file = "{state}/token"\n[worker]\ntask_queue_id = "{rig.worker.task_queue_id}"\n'
+            f'worker_group = "group"\nworker_id = "worker"\nstate_dir = "{state}"\ncapacity = 2\ngrace_s = 5\n'
+            "[claimer]\nstatus_poll_s = 0.5\n"
+        )
+        self.lock = os.open(rig.layout.locks("execute") / "executor-1-1", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "taskward.claimer", "--config", str(self.config)])
+        self.started.append(process)
+        return process
+
+    def executor_leaves(self) -> None:
+        os.pwrite(self.lock, b"stopping", 0)
+
+    def end(self) -> None:
+        os.close(self.lock)
+        for process in self.started:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def claimer(rig: Rig) -> Iterator[Claimer]:
+    claimer = Claimer(rig)
+    yield claimer
+    claimer.end()
+
+
+def test_from_pending_to_resolved(rig: Rig, claimer: Claimer) -> None:
+    claimer.start()
+    task_id = rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    (run,) = rig.records.active()
+    assert run.task_id == task_id
+    rig.uploaded(run, COMPLETED)
+    until(lambda: rig.status(run)["state"] == "completed")
+
+
+def test_a_killed_claimer_resolves_in_its_next_life(rig: Rig, claimer: Claimer) -> None:
+    first = claimer.start()
+    rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    first.kill()
+    (run,) = rig.records.active()
+    rig.uploaded(run, COMPLETED)
+    rig.everyone._redis.delete("tw:inbox")
+    claimer.start()
+    until(lambda: rig.status(run)["state"] == "completed")
+
+
+def test_a_canceled_task_is_noticed_within_a_poll(rig: Rig, claimer: Claimer) -> None:
+    claimer.start()
+    task_id = rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    (run,) = rig.records.active()
+    rig.queue().cancelTask(task_id)
+    assert until(lambda: rig.records.abort_reason(run) == "canceled") < 3
+
+
+def test_at_shutdown_a_run_that_nobody_will_start_goes_back_at_once(rig: Rig, claimer: Claimer) -> None:
+    process = claimer.start()
+    rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    (run,) = rig.records.active()
+    claimer.executor_leaves()
+    process.terminate()
+    assert process.wait(10) == 0
+    assert rig.status(run)["reasonResolved"] == "worker-shutdown"
+
+
+def test_at_shutdown_a_run_under_way_is_waited_for(rig: Rig, claimer: Claimer) -> None:
+    process = claimer.start()
+    rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    (run,) = rig.records.active()
+    rig.everyone.move(run, ("claimed",), "preparing", "")
+    process.terminate()
+    rig.create()
+    time.sleep(0.5)  # long enough to claim, if it still did
+    assert process.poll() is None
+    assert rig.records.active() == {run}
+    rig.everyone.uploaded(run, ("preparing",), COMPLETED)
+    assert process.wait(10) == 0
+    assert rig.status(run)["state"] == "completed"
+
+
+def test_a_wrong_configuration_is_named_and_ends_with_64(rig: Rig, claimer: Claimer, tmp_path: Path) -> None:
+    claimer.config.write_text(claimer.config.read_text().replace("capacity", "capacty"))
+    words = [sys.executable, "-m", "taskward.claimer", "--config", str(claimer.config)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 64
+    assert "[worker]: unknown key 'capacty'; did you mean capacity?" in done.stderr
+
+
+def test_a_redis_that_is_restarted_costs_nothing(rig: Rig, claimer: Claimer) -> None:
+    process = claimer.start()
+    rig.create()
+    until(lambda: len(rig.records.active()) == 1)
+    (run,) = rig.records.active()
+    rig.server.restart()
+    rig.uploaded(run, COMPLETED)
+    until(lambda: rig.status(run)["state"] == "completed")
+    assert process.poll() is None

@@ -1,0 +1,102 @@
+"""A run is resolved once, with what the record says, whatever happened before."""
+
+import pytest
+from taskcluster.exceptions import TaskclusterRestFailure
+
+from taskward.claimer.resolve import Resolver
+from taskward.core.errors import Unreachable
+from taskward.core.outcome import COMPLETED, Outcome, decided_by_queue, exception, failed
+from taskward.core.taskcluster import Taskcluster
+
+from .conftest import Rig
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason"),
+    [
+        (COMPLETED, "completed", "completed"),
+        (failed("exit 1"), "failed", "failed"),
+        (exception("malformed-payload", "no"), "exception", "malformed-payload"),
+        (exception("worker-shutdown", "bye"), "exception", "worker-shutdown"),
+        (exception("intermittent-task", "again"), "exception", "intermittent-task"),
+        (exception("resource-unavailable", "s3"), "exception", "resource-unavailable"),
+        (exception("internal-error", "bug"), "exception", "internal-error"),
+    ],
+)
+def test_the_queue_is_told_the_outcome(rig: Rig, outcome: Outcome, state: str, reason: str) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, outcome)
+    assert rig.resolver.attend(run)
+    status = rig.status(run)
+    assert (status["state"], status["reasonResolved"]) == (state, reason)
+    assert rig.records.active() == frozenset()
+    assert not rig.resolver.attend(run)
+
+
+def test_a_run_is_not_resolved_before_everything_is_uploaded(rig: Rig) -> None:
+    run = rig.claimed()
+    assert not rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "running"
+
+
+def test_a_claimer_that_died_in_mid_report_is_succeeded_by_the_next(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    rig.records.move(run, ("uploaded",), "resolving", "1-1")
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "completed"
+
+
+def test_a_report_that_had_arrived_is_repeated_without_harm(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    rig.records.move(run, ("uploaded",), "resolving", "1-1")
+    rig.resolver._report(run, COMPLETED)
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "completed"
+
+
+def test_a_canceled_run_stays_canceled_and_frees_its_slot(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.queue().cancelTask(run.task_id)
+    rig.uploaded(run, COMPLETED)
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["reasonResolved"] == "canceled"
+
+
+def test_nothing_is_reported_when_the_queue_has_decided(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, decided_by_queue("claim-expired"))
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "running"
+    assert rig.records.active() == frozenset()
+
+
+def test_an_unreachable_queue_leaves_the_run_to_be_resolved_later(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    nowhere = Resolver(Taskcluster("http://127.0.0.1:9", give_up_after_s=0), rig.records)
+    with pytest.raises(Unreachable):
+        nowhere.attend(run)
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "completed"
+
+
+def test_a_run_without_an_outcome_is_our_error(rig: Rig) -> None:
+    run = rig.claimed()
+    assert rig.everyone.uploaded(run, ("claimed",))
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["reasonResolved"] == "internal-error"
+
+
+def test_the_live_log_is_published_as_a_reference(rig: Rig) -> None:
+    run = rig.claimed()
+    url = "http://127.0.0.1:1/log/token"
+    expires = rig.queue().task(run.task_id)["expires"]
+    rig.records.announce_log(run, {"name": "public/logs/live.log", "url": url, "expires": expires})
+    rig.resolver.attend(run)
+    rig.resolver.attend(run)
+    (artifact,) = rig.queue().listArtifacts(run.task_id, 0)["artifacts"]
+    assert (artifact["name"], artifact["storageType"]) == ("public/logs/live.log", "reference")
+    with pytest.raises(TaskclusterRestFailure):
+        rig.queue().artifactInfo(run.task_id, 0, "public/other")
