@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from signer import processes
+from signer.callers import RawCaller
 from signer.processes import Service
-from signer.simulated_queue import SimulatedTaskcluster, running_taskcluster
+from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster, running_taskcluster
 from taskward.signer.client import SignerClient
 
 
@@ -62,3 +63,13 @@ def signer(keyholder: Service) -> Iterator[Service]:
 @pytest.fixture
 def client(signer: Service) -> SignerClient:
     return SignerClient(signer.directory / "signer.sock")
+
+
+@pytest.fixture
+def task(taskcluster: SimulatedTaskcluster) -> SimulatedTask:
+    return taskcluster.create_task()
+
+
+@pytest.fixture
+def caller(signer: Service, taskcluster: SimulatedTaskcluster, task: SimulatedTask) -> RawCaller:
+    return RawCaller(signer.directory / "signer.sock", taskcluster.run_credentials(task))

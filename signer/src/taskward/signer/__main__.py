@@ -82,6 +82,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "worker_class": "gthread",
             "workers": 1,  # the records have one owner
             "threads": _THREADS,
+            "keepalive": 0,  # one request a connection: a refused body is never read
             "control_socket_disable": True,
             "graceful_timeout": _GRACE_S,
             "forwarded_allow_ips": "",
