@@ -154,14 +154,14 @@ class Rig:
 
     def raw(self, data: bytes, address: str | None = None) -> bytes:
         """Send bytes as they are; everything that comes back until the proxy closes."""
-        sock = self.dial(address)
-        sock.sendall(data)
         answer = b""
-        try:
-            while piece := sock.recv(65536):
-                answer += piece
-        except ConnectionResetError:
-            return answer
+        with self.dial(address) as sock:
+            try:
+                sock.sendall(data)
+                while piece := sock.recv(65536):
+                    answer += piece
+            except (ConnectionResetError, BrokenPipeError):
+                return answer
         return answer
 
     def status(self, path: str) -> Answer:
@@ -175,11 +175,16 @@ class Rig:
         finally:
             connection.close()
 
-    def rss_bytes(self, peak: bool = False) -> int:
-        """Memory of the worker process (the child of gunicorn's arbiter)."""
+    @property
+    def worker(self) -> Path:
+        """The /proc folder of the worker process (the child of gunicorn's arbiter)."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return Path("/proc") / children[0]
+
+    def rss_bytes(self, peak: bool = False) -> int:
+        """Memory of the worker process."""
         line = "VmHWM" if peak else "VmRSS"
-        status = Path(f"/proc/{children[0]}/status").read_text()
+        status = (self.worker / "status").read_text()
         return next(int(text.split()[1]) * 1024 for text in status.splitlines() if text.startswith(line))
 
 

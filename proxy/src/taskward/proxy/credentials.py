@@ -58,6 +58,8 @@ def parse(text: bytes, root: RootUrl) -> Credentials:
         if certificate is not None:
             expires = min(expires, datetime.fromtimestamp(certificate["expiry"] / 1000, UTC))
         scopes = stored["authorizedScopes"]
+        if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
+            raise TypeError("authorizedScopes")
         kept = None if scopes is None else hawk.without_covered(scopes)
         signer = hawk.Signer(root, stored["clientId"], stored["accessToken"], hawk.make_ext(certificate, kept))
     except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
