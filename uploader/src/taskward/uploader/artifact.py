@@ -74,7 +74,8 @@ class RunArtifacts:
                 url = ""
                 raise
 
-        return self.judged(attempt)
+        digest: Digest = self.judged(attempt)
+        return digest
 
     def error(self, name: str, reason: str, message: str, expires: str) -> None:
         """An artifact that says why there is none."""

@@ -170,6 +170,14 @@ class Pool:
         with self._lock:
             self._idle[origin].append(connection)
 
+    def close(self) -> None:
+        """Closes the idle ones."""
+        with self._lock:
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
 
 def _one_line(value: str) -> str:
     if not all(" " <= char <= "~" for char in value):

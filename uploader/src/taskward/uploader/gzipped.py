@@ -29,7 +29,8 @@ class SpooledBody:
             gzip: whether to compress; without, both hashes are taken.
         """
         # it lives as long as the body
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=spool_dir)  # noqa: SIM115
+        directory = str(spool_dir) if spool_dir else None
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=directory)  # noqa: SIM115
         try:
             self._digest = self._fill(content, gzip)
         except BaseException:
@@ -68,7 +69,7 @@ def collected(path: Path, length: int) -> Iterator[memoryview]:
 
 
 def log_with_notes(path: Path, notes: Iterable[str]) -> Iterator[bytes]:
-    """The pieces of a log as far as it goes (a missing one is empty), with `notes` as its last lines; raises OSError."""
+    """The pieces of a log as far as it goes (a missing one is empty), then `notes`; raises OSError."""
     last = b"\n"
     for piece in _whole(path):
         last = piece

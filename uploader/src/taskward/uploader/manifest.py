@@ -1,7 +1,8 @@
 """What has become of each artifact of a run: the memory that outlives an uploader.
 
-One field an artifact name in ``tw:manifest:RUN``. A field is written after the upload, so a lost process costs at most
-the transfers that were under way. Object storage needs a step before (`begin`): the queue hands out an upload once only.
+One field an artifact name in ``tw:manifest:RUN``. A field is written after the upload, so a lost process costs at
+most the transfers that were under way. Object storage needs a step before (`begin`): the queue hands out an upload
+once only.
 """
 
 import json

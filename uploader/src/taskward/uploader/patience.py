@@ -17,8 +17,8 @@ _AFTER_GIVING_UP: Final = 1 / 30
 class Patience:
     """Repeats attempts with growing, jittered pauses; shared by the transfers of one step, safe between threads.
 
-    When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch of
-    many files ends soon after storage is known to be away.
+    When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch
+    of many files ends soon after storage is known to be away.
     """
 
     def __init__(self, limit_s: float) -> None:

@@ -75,7 +75,7 @@ class RunUpload:
         self.manifest.record(name, self.content(description, make))
 
     def lost(self, name: str, loss: ArtifactLost, optional: bool = False) -> None:
-        """An artifact could not be uploaded: the run and its log say so, unless it was optional or the queue is done."""
+        """An artifact could not be uploaded: run and log say so, unless it was optional or the queue is done."""
         message = f"Error uploading artifact: {name[:200]}: {loss}"
         if optional or (loss.outcome.reason in _QUEUE_SAYS_NO and self.claim.is_decided()):
             for_run(_logger, self.run).warning(message)

@@ -4,7 +4,6 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Self
 
 from redis import Redis
@@ -22,7 +21,7 @@ from taskward.signer.client import SignerClient, SignerUnavailable
 from taskward.uploader.artifact import RunArtifacts
 from taskward.uploader.batch import Batch
 from taskward.uploader.certify import Certification
-from taskward.uploader.claim import LOST, Claim
+from taskward.uploader.claim import Claim
 from taskward.uploader.errors import ClaimLost
 from taskward.uploader.logs import close_log
 from taskward.uploader.manifest import Manifest
@@ -56,8 +55,8 @@ class Service:
     def open(cls, settings: Settings) -> Self:
         """A service as the configuration says; nothing is connected yet."""
         deployment = settings.taskcluster
-        ca_file = deployment.ca_file
-        taskcluster = Taskcluster(deployment.root_url, timeout_s=deployment.timeout_s, ca_file=ca_file and str(ca_file))
+        ca_file = str(deployment.ca_file) if deployment.ca_file else None
+        taskcluster = Taskcluster(deployment.root_url, timeout_s=deployment.timeout_s, ca_file=ca_file)
         return cls(
             redis=connect(settings.redis("uploader")),
             taskcluster=taskcluster,
@@ -66,6 +65,12 @@ class Service:
             layout=settings.layout,
             settings=settings.uploader,
         )
+
+    def close(self) -> None:
+        """Ends threads and connections; nothing may be under way."""
+        self.threads.shutdown()
+        self.transfers.close()
+        self.redis.close()
 
     def upload(self, task_id: str, run_id: int, batch: int) -> None:
         """Sends one batch of a run's outbox."""

@@ -3,7 +3,6 @@
 import http.client
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from taskward.uploader.connection import Answer, Pool, Url
@@ -18,8 +17,12 @@ _SHOWN: Final = 300
 class Transfers:
     """PUTs over kept-alive connections; safe to share between threads."""
 
-    def __init__(self, ca_file: Path | None = None, timeout_s: float = _TIMEOUT_S) -> None:
-        self._pool = Pool(ssl.create_default_context(cafile=ca_file and str(ca_file)), timeout_s)
+    def __init__(self, ca_file: str | None = None, timeout_s: float = _TIMEOUT_S) -> None:
+        self._pool = Pool(ssl.create_default_context(cafile=ca_file), timeout_s)
+
+    def close(self) -> None:
+        """Closes what is idle."""
+        self._pool.close()
 
     def put(self, url: str, headers: Mapping[str, str], body: Body) -> Digest:
         """Sends `body` once (twice when a kept connection turns out to be dead) and returns its hash.

@@ -1,0 +1,87 @@
+"""Real uploader processes on a real queue, killed in the middle."""
+
+import time
+
+import pytest
+
+from taskward.core.jobs import UPLOAD
+from taskward.core.reaper import Reaper
+from uploader.site import BACKING, Site, UploaderProcess, wait_until
+
+
+def sweep_until_uploaded(site: Site, timeout_s: float = 15.0) -> None:
+    """What the reaper does each second."""
+    reaper = Reaper(site.server.client("reaper"), {UPLOAD: site.layout.locks("upload")})
+    deadline = time.monotonic() + timeout_s
+    while site.record.phase != "uploaded":
+        assert time.monotonic() < deadline, site.record
+        reaper.sweep()
+        time.sleep(0.02)
+
+
+def test_a_process_takes_its_messages_from_the_queue(site: Site) -> None:
+    site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"), batches=[[0], [1]])
+    process = site.process()
+    wait_until(lambda: site.record.phase == "uploaded")
+    assert process.terminate() == 0
+    assert site.cloud.puts == {"public/a": 1, "public/b": 1, BACKING: 1}
+    assert site.inbox() == [site.run.key.encode()]
+
+
+def test_a_killed_uploader_is_replaced_and_nothing_is_sent_twice(site: Site) -> None:
+    site.cloud.put_pause_s = 0.05
+    names = [f"public/{n}" for n in range(100)]
+    site.left_by_the_executor(*(site.file(name, name.encode()) for name in names))
+    first = site.process()
+    wait_until(lambda: len(site.manifest.read()) >= 30)
+    first.kill()
+    done = set(site.manifest.read())
+    second = site.process()
+    sweep_until_uploaded(site)
+    second.terminate()
+    assert all(site.cloud.puts[name] == 1 for name in done)
+    assert sum(site.cloud.puts[name] for name in names) <= 110
+    assert {name: site.cloud.stored[name].body for name in names} == {name: name.encode() for name in names}
+    assert site.outcome.succeeded
+
+
+@pytest.mark.parametrize("stage", ["create", "put"])
+def test_a_kill_while_the_log_is_closed_is_made_good(site: Site, stage: str) -> None:
+    site.left_by_the_executor()
+    site.cloud.put_pause_s = 1.0
+    first = site.process()
+    wait_until(lambda: site.cloud.creates[BACKING] if stage == "create" else site.cloud.puts[BACKING])
+    first.kill()
+    site.cloud.put_pause_s = 0.0
+    second = site.process()
+    sweep_until_uploaded(site)
+    second.terminate()
+    assert site.uploaded_log() == "hello\n"
+    assert site.inbox() == [site.run.key.encode()]
+
+
+def test_sigterm_lets_the_message_at_hand_be_finished(site: Site) -> None:
+    site.cloud.put_pause_s = 0.5
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    process = site.process()
+    wait_until(lambda: site.cloud.under_way)
+    assert process.terminate() == 0
+    assert site.sent("public/a").storage == "s3"
+    assert site.record.phase == "finishing"
+
+
+def test_redis_may_be_killed_in_the_middle(site: Site) -> None:
+    site.cloud.put_pause_s = 0.05
+    site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(60)))
+    process = site.process()
+    wait_until(lambda: len(site.manifest.read()) >= 10)
+    site.server.restart()
+    wait_until(lambda: site.record.phase == "uploaded", 20)
+    process.terminate()
+    assert len(site.cloud.stored) == 61
+
+
+def test_a_bad_configuration_ends_with_64(site: Site) -> None:
+    path = site.configuration()
+    path.write_text(path.read_text().replace("concurrency", "concurency"))
+    assert UploaderProcess(path).popen.wait(20) == 64
