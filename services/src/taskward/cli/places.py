@@ -34,7 +34,9 @@ def find_config(given: Path | None) -> Path:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise CommandError(f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})", CONFIGURATION)
+    raise CommandError(
+        f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})", CONFIGURATION
+    )
 
 
 def load(given: Path | None) -> Settings:

@@ -35,17 +35,19 @@ def path_of(settings: Settings) -> Path:
 
 def sections(settings: Settings) -> dict[str, dict[str, Any]]:
     """Every section with every value: the defaults, then what the operator's file says."""
-    given = settings.others
     taskcluster = {**asdict(settings.taskcluster), "access_token_file": settings.layout.access_token}
     if settings.taskcluster.certificate_file:
         taskcluster["certificate_file"] = settings.layout.access_token.with_name("certificate")
     return {
         "taskcluster": taskcluster,
-        **{name: asdict(getattr(settings, name)) for name in ("worker", "claimer", "executor", "uploader", "environment")},
-        "gateway": _gateway(settings) | given.get("gateway", {}),
-        "proxy": _proxy(settings) | given.get("proxy", {}),
-        "signer": _signer(settings) | given.get("signer", {}),
-        "keyholder": _keyholder(settings) | given.get("keyholder", {}),
+        **{
+            name: asdict(getattr(settings, name))
+            for name in ("worker", "claimer", "executor", "uploader", "environment")
+        },
+        "gateway": _gateway(settings) | _given(settings, "gateway"),
+        "proxy": _proxy(settings) | _given(settings, "proxy"),
+        "signer": _signer(settings) | _given(settings, "signer"),
+        "keyholder": _keyholder(settings) | _given(settings, "keyholder"),
     }
 
 
@@ -92,6 +94,14 @@ def _taken_ports(resolved: Mapping[str, Any]) -> list[str]:
     return taken
 
 
+def _given(settings: Settings, name: str) -> dict[str, Any]:
+    """What the operator's file says in a section that another package reads."""
+    table: Any = settings.others.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"[{name}]: must be a table")
+    return table
+
+
 def _queue(settings: Settings, role: str) -> dict[str, Any]:
     """How a role reaches Redis, and where it shows how it is doing."""
     address = settings.redis(role)
@@ -104,7 +114,7 @@ def _queue(settings: Settings, role: str) -> dict[str, Any]:
 
 
 def _gateway(settings: Settings) -> dict[str, Any]:
-    given = settings.others.get("gateway", {})
+    given = _given(settings, "gateway")
     host, port = given.get("host", "127.0.0.1"), given.get("port", GATEWAY_PORT)
     url = f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
     return {
@@ -148,5 +158,3 @@ def _keyholder(settings: Settings) -> dict[str, Any]:
 def _socket_mode() -> str:
     """The directory gives the socket its group; an ordinary user needs none."""
     return "0660" if os.geteuid() == 0 else "0600"
-
-

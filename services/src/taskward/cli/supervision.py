@@ -186,7 +186,11 @@ def _listener(state_dir: Path) -> str:
 def _program(program: Program, state_dir: Path) -> str:
     single = program.processes == 1
     name = "%(program_name)s" if single else "%(program_name)s-%(process_num)d"
-    log = f"{state_dir}/var/log/{program.name}.log" if single else f"{state_dir}/var/log/{program.name}-%(process_num)d.log"
+    log = (
+        f"{state_dir}/var/log/{program.name}.log"
+        if single
+        else f"{state_dir}/var/log/{program.name}-%(process_num)d.log"
+    )
     return _section(f"program:{program.name}", {
         "command": " ".join(_quoted(word) for word in command(program, alive_lock(state_dir))),
         "process_name": name, "numprocs": str(program.processes), "priority": str(program.priority),

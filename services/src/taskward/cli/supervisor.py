@@ -4,7 +4,7 @@ import http.client
 import socket
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,11 +49,8 @@ class Supervisor:
             SupervisorAway: the worker is not running.
         """
         now = int(time.time())
-        return tuple(
-            Process(info["name"], info["group"], info["statename"], info["pid"], max(0, now - info["start"]) if info["pid"] else 0)
-            for info in self._call(lambda rpc: rpc.supervisor.getAllProcessInfo())
-            if info["group"] != "listener"
-        )  # fmt: skip
+        infos = self._call(lambda rpc: rpc.supervisor.getAllProcessInfo())
+        return tuple(_process(info, now) for info in infos if info["group"] != "listener")
 
     def start(self, full_name: str) -> None:
         """Starts one process, without waiting.
@@ -91,11 +88,18 @@ class Supervisor:
             with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(self.socket)) as rpc:
                 return call(rpc)
         except PermissionError as error:
-            raise SupervisorRefused(f"{self.socket}: {error.strerror}; ask as the user who started the worker") from error
+            raise SupervisorRefused(
+                f"{self.socket}: {error.strerror}; ask as the user who started the worker"
+            ) from error
         except xmlrpc.client.Fault as error:
             raise SupervisorRefused(error.faultString) from error
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise SupervisorAway(f"{self.socket}: {error}") from error
+
+
+def _process(info: Mapping[str, Any], now: int) -> Process:
+    uptime_s = max(0, now - info["start"]) if info["pid"] else 0
+    return Process(info["name"], info["group"], info["statename"], info["pid"], uptime_s)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -17,7 +17,9 @@ def version(as_json: bool) -> None:
     Example:
       taskward version --json
     """
-    versions = {name: importlib.metadata.version(name) for name in ("taskward", "rq", "redis", "supervisor", "gunicorn")}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("taskward", "rq", "redis", "supervisor", "gunicorn")
+    }
     versions["python"] = platform.python_version()
     if as_json:
         options.print_json(versions)

@@ -53,7 +53,7 @@ class Worker:
             argv = supervision.command_line(self.state_dir)
         supervision.no_core_dumps()
         os.chdir(self.state_dir)
-        os.execve(argv[0], argv, base_environment())  # noqa: S606 - the supervisor is this process from now on
+        os.execve(argv[0], list(argv), base_environment())  # noqa: S606 - the supervisor is this process from now on
 
     def stop(self) -> bool:
         """Ends the running tasks as `worker-shutdown`, then all processes; False when nothing ran.
@@ -75,7 +75,9 @@ class Worker:
     def _ready_to_start(self) -> Iterator[None]:
         with _exclusive(self.state_dir):
             if supervision.supervisor(self.state_dir).answers():
-                raise CommandError(f"the worker in {self.state_dir} is running already; stop it with: taskward down", UNAVAILABLE)
+                raise CommandError(
+                    f"the worker in {self.state_dir} is running already; stop it with: taskward down", UNAVAILABLE
+                )
             if supervision.directory(self.state_dir).is_dir():
                 # what a killed supervisor left is about to end
                 supervision.await_gone(self.state_dir, self.settings.worker.grace_s + STOP_MARGIN_S)

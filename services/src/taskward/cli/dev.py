@@ -1,0 +1,84 @@
+"""``taskward dev``: a development Taskcluster with a worker."""
+
+import shlex
+import signal
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from taskward.cli import places
+from taskward.cli.devworker import Access, DevWorker
+from taskward.cli.up import warn_of_missing_isolation
+
+_state_dir = click.option(
+    "--state-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Where everything lives; by default /var/lib/taskward/dev, or ~/.local/state/taskward/dev for users.",
+)  # fmt: skip
+
+
+@click.group(invoke_without_command=True)
+@_state_dir
+@click.option("--detach", "-d", is_flag=True, help="Return when the worker asks for tasks.")
+@click.pass_context
+def dev(context: click.Context, state_dir: Path | None, detach: bool) -> None:
+    """Run a development Taskcluster and a worker for it, until Ctrl-C.
+
+    \b
+    Examples:
+      taskward dev
+      taskward dev --detach; eval "$(taskward dev env)"; taskward run task.yml; taskward dev down
+    """
+    context.obj = (state_dir or places.dev_state_dir()).absolute()
+    if context.invoked_subcommand is None:
+        worker = DevWorker(context.obj)
+        _start(worker)
+        if not detach:
+            _stay(worker)
+
+
+@dev.command()
+@_state_dir
+@click.pass_obj
+def env(default: Path, state_dir: Path | None) -> None:
+    """Print shell exports of the root URL and root credentials of the running development Taskcluster.
+
+    \b
+    Example:
+      eval "$(taskward dev env)"
+    """
+    access = Access.read((state_dir or default).absolute())
+    for name, value in (
+        ("ROOT_URL", access.root_url),
+        ("CLIENT_ID", access.client_id),
+        ("ACCESS_TOKEN", access.access_token),
+    ):
+        click.echo(f"export TASKCLUSTER_{name}={shlex.quote(value)}")
+
+
+@dev.command("down")
+@_state_dir
+@click.pass_obj
+def down(default: Path, state_dir: Path | None) -> None:
+    """Stop what `taskward dev --detach` has started; its state is kept."""
+    click.echo("stopped" if DevWorker((state_dir or default).absolute()).stop() else "was not running")
+
+
+def _start(worker: DevWorker) -> None:
+    warn_of_missing_isolation()
+    began = time.monotonic()
+    started = worker.start()
+    click.echo(f"{len(started)} processes run and ask for tasks after {time.monotonic() - began:.1f} s")
+    click.echo(f"Taskcluster: {Access.read(worker.state_dir).root_url}   logs: {worker.state_dir}/var/log")
+    click.echo('next: eval "$(taskward dev env)"; taskward run TASK.yml')
+
+
+def _stay(worker: DevWorker) -> None:
+    asked = threading.Event()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sig, lambda *_: asked.set())
+    click.echo("Ctrl-C stops it")
+    asked.wait()
+    click.echo("stopping")
+    worker.stop()

@@ -1,0 +1,197 @@
+"""A development Taskcluster and a worker for it, in one state directory."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+from taskward.cli.accounts import ensure_accounts, user_of
+from taskward.cli.directories import ensure_directories
+from taskward.cli.errors import UNAVAILABLE, CommandError
+from taskward.cli.places import DEV_CONFIG
+from taskward.cli.programs import Devcluster, Program, base_environment, command, environment
+from taskward.cli.provision import replace
+from taskward.cli.supervision import alive_lock
+from taskward.cli.supervisor import Process
+from taskward.cli.toml import document
+from taskward.cli.worker import Worker
+from taskward.core.settings import Settings
+
+TASK_QUEUE_ID: Final = "taskward/dev"
+WORKER_GROUP: Final = "local"
+WORKER_ID: Final = "dev"
+CLIENT_ID: Final = "project/taskward/dev-worker"
+PORTS: Final = {"devcluster": 60022, "gateway": 60023, "proxy": 60024}
+_READY_WITHIN_S: Final = 30.0
+_GRACE_S: Final = 20
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a running development Taskcluster as its root."""
+
+    root_url: str
+    client_id: str
+    access_token: str
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Self:
+        """What the devcluster of `state_dir` says.
+
+        Raises:
+            CommandError: it does not run, or belongs to another user.
+        """
+        file = state_dir / "devcluster/devcluster.json"
+        try:
+            data = json.loads(file.read_text())
+        except PermissionError as error:
+            raise CommandError(f"{file}: {error.strerror}; ask as the user who started it", UNAVAILABLE) from error
+        except (OSError, ValueError) as error:
+            raise CommandError(
+                f"no development cluster runs in {state_dir}; start it: taskward dev", UNAVAILABLE
+            ) from error
+        return cls(data["rootUrl"], data["clientId"], data["accessToken"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For the classes of the `taskcluster` package."""
+        credentials = {"clientId": self.client_id, "accessToken": self.access_token}
+        return {"rootUrl": self.root_url, "credentials": credentials, "maxRetries": 3}
+
+
+class DevWorker:
+    """Made once per state directory; its configuration may be edited afterwards and is kept."""
+
+    def __init__(self, state_dir: Path, capacity: int = 2) -> None:
+        self.state_dir = state_dir
+        self.config = state_dir / DEV_CONFIG
+        self._capacity = capacity
+
+    def start(self) -> tuple[Process, ...]:
+        """Starts everything in the background; returns when the worker asks for tasks.
+
+        Raises:
+            ConfigurationError, CommandError: see `Worker.start`.
+        """
+        began = datetime.now(UTC)
+        worker = Worker(self.prepare(), self._devcluster())
+        started = worker.start()
+        self._await_claiming(worker.settings, began)
+        return started
+
+    def stop(self) -> bool:
+        """Stops everything; False when nothing ran."""
+        return self.config.exists() and Worker(Settings.load(self.config)).stop()
+
+    def prepare(self) -> Settings:
+        """The settings; at the first time makes the cluster's state, a client for the worker, and the file."""
+        if not self.config.exists():
+            if user_of("executor") == "root":
+                ensure_accounts()
+            ensure_directories(self.state_dir)
+            ports = _free_ports()
+            token = self._register(ports["devcluster"])
+            replace(self.state_dir / "dev-access-token", token, user_of("supervisor"), 0o400)
+            replace(self.config, document(self._sections(ports)), user_of("supervisor"), 0o644)
+        return Settings.load(self.config)
+
+    def _devcluster(self) -> Devcluster:
+        port = int(Settings.load(self.config).taskcluster.root_url.rpartition(":")[2])
+        return Devcluster(self.state_dir / "devcluster", port)
+
+    def _sections(self, ports: dict[str, int]) -> dict[str, dict[str, Any]]:
+        return {
+            "taskcluster": {
+                "root_url": f"http://127.0.0.1:{ports['devcluster']}",
+                "client_id": CLIENT_ID,
+                "access_token_file": self.state_dir / "dev-access-token",
+            },
+            "worker": {
+                "task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID,
+                "capacity": self._capacity, "grace_s": _GRACE_S, "state_dir": self.state_dir,
+            },
+            "gateway": {"port": ports["gateway"]},
+            "proxy": {"port": ports["proxy"]},
+        }  # fmt: skip
+
+    def _register(self, port: int) -> str:
+        """Runs the cluster alone for a moment, to give the worker a client with no more scopes than it needs."""
+        import taskcluster
+
+        program = Program("devcluster", "taskward.devcluster", ("--state-dir", str(self.state_dir / "devcluster"), "--port", str(port)), 0)  # fmt: skip  # noqa: E501
+        with _running(command(program, alive_lock(self.state_dir)), environment(program, self.state_dir)):
+            auth = taskcluster.Auth(_await_access(self.state_dir).options)
+            expires = datetime.now(UTC) + timedelta(days=3650)
+            scopes = [f"queue:claim-work:{TASK_QUEUE_ID}", f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}"]
+            auth.createClient(CLIENT_ID, {"description": "the worker", "expires": expires, "scopes": scopes})
+            return str(auth.resetAccessToken(CLIENT_ID)["accessToken"])
+
+    def _await_claiming(self, settings: Settings, since: datetime) -> None:
+        import taskcluster
+
+        queue = taskcluster.Queue(_await_access(self.state_dir).options)
+        provisioner, _, worker_type = settings.worker.task_queue_id.partition("/")
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not _asked_since(queue, (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id), since):  # fmt: skip  # noqa: E501
+            if time.monotonic() > deadline:
+                raise CommandError(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log", UNAVAILABLE)
+            time.sleep(0.05)
+
+
+class _running:  # noqa: N801 - used like a function
+    """A process for the length of a block."""
+
+    def __init__(self, argv: Sequence[str], more: dict[str, str]) -> None:
+        self._argv, self._environment = argv, base_environment() | more
+
+    def __enter__(self) -> None:
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, env=self._environment, cwd="/")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+
+def _await_access(state_dir: Path) -> Access:
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while True:
+        try:
+            return Access.read(state_dir)
+        except CommandError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _asked_since(queue: Any, worker: tuple[str, str, str, str], since: datetime) -> bool:
+    import taskcluster
+
+    try:
+        seen = queue.getWorker(*worker)["lastDateActive"]
+    except taskcluster.exceptions.TaskclusterRestFailure as error:
+        if error.status_code == 404:
+            return False
+        raise
+    return datetime.fromisoformat(seen) >= since
+
+
+def _free_ports() -> dict[str, int]:
+    """The usual ports where they are free, others else."""
+    ports: dict[str, int] = {}
+    probes = []
+    for name, port in PORTS.items():
+        probe = socket.socket()
+        probes.append(probe)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        ports[name] = probe.getsockname()[1]
+    for probe in probes:
+        probe.close()
+    return ports
