@@ -1,4 +1,7 @@
-"""A development Taskcluster in a process of its own, for tests of what talks to it."""
+"""A development Taskcluster in a process of its own, for tests of what talks to it.
+
+Also task definitions to create on it, and a clock to move by hand for tests inside one process.
+"""
 
 import json
 import os
@@ -8,11 +11,48 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 _START_S = 30.0
+
+QUEUE_ID = "proj-test/ci"
+WORKER = {"workerGroup": "group", "workerId": "worker"}
+
+
+def task_definition(now: datetime | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a definition for ``createTask``, with these keys changed; its deadline is an hour away."""
+    now = now or datetime.now(UTC)
+    return {
+        "taskQueueId": QUEUE_ID,
+        "created": now.isoformat(),
+        "deadline": (now + timedelta(hours=1)).isoformat(),
+        "payload": {"command": [["true"]], "maxRunTime": 60},
+        "metadata": {
+            "name": "a task",
+            "description": "made by a test",
+            "owner": "nobody@example.com",
+            "source": "https://example.com/",
+        },
+        **changes,
+    }
+
+
+class ManualClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """Return the time it was set to."""
+        return self.time
+
+    def move(self, **amount: float) -> None:
+        """Go on by an amount, as for ``timedelta``."""
+        self.time += timedelta(**amount)
 
 
 class DevCluster:

@@ -106,7 +106,8 @@ def check_path(_endpoint: str | None, values: dict[str, Any] | None) -> None:
                 f'regular expression: "{pattern.pattern}"'
             )
     if values and "run_id" in values:
-        values["run_id"] = min(int(values["run_id"][-10:]), _ABSURD_RUN)
+        digits = values["run_id"]
+        values["run_id"] = int(digits) if len(digits) < 10 else _ABSURD_RUN
 
 
 @dataclass(frozen=True)
