@@ -2,7 +2,7 @@
 
 import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -122,7 +122,7 @@ class Page:
         """Read ``limit`` and ``continuationToken``; raises ``InvalidRequestArguments``."""
         limit, token = request.args.get("limit", "1000"), request.args.get("continuationToken", "")
         try:
-            after = urlsafe_b64decode(token).decode()
+            after = b64decode(token, altchars=b"-_", validate=True).decode()
             return Page(after, max(1, min(int(limit[:9]), _LONGEST_PAGE)))
         except ValueError:
             raise InvalidRequestArguments("Query: limit must be a number, continuationToken as received") from None

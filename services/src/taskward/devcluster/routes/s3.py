@@ -40,14 +40,15 @@ def get(bucket: str, key: str) -> Response:
     if bucket != PUBLIC_BUCKET or "X-Amz-Signature" in request.args:
         _check(bucket, key)
     blob = cluster().storage.find(bucket, key)
-    first, last = _range(blob.size_bytes)
+    wanted = _range(blob.size_bytes)
+    first, last = wanted or (0, blob.size_bytes - 1)
     file = cluster().storage.open(blob)
     file.seek(first)
     # The server sends the file by itself, from where it stands, as long as the announced length.
     answer = Response(wrap_file(request.environ, file), direct_passthrough=True)
     answer.headers.update(_headers(blob))
     answer.headers["Content-Length"] = str(last - first + 1)
-    if "Range" in request.headers and last - first + 1 < blob.size_bytes:
+    if wanted:
         answer.status_code = 206
         answer.headers["Content-Range"] = f"bytes {first}-{last}/{blob.size_bytes}"
     return answer
@@ -86,11 +87,11 @@ def _etag(blob: Blob) -> str:
     return f'"{blob.file_name}"'
 
 
-def _range(size_bytes: int) -> tuple[int, int]:
-    """Return the first and the last byte to send; more than one range at once means everything."""
+def _range(size_bytes: int) -> tuple[int, int] | None:
+    """Return the first and the last byte that are wanted; None for all, also for several ranges at once."""
     match = _RANGE.fullmatch(request.headers.get("Range", ""))
     if match is None or match.groups() == (None, None):
-        return 0, size_bytes - 1
+        return None
     first, last = match.groups()
     if first is None:
         bounds = max(0, size_bytes - int(last)), size_bytes - 1

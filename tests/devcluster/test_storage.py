@@ -1,0 +1,164 @@
+"""The storage on its own: signatures, ranges, broken uploads."""
+
+import http.client
+import io
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import taskcluster
+
+from simulators.devcluster import DevCluster, ManualClock
+from taskward.devcluster.cluster import Cluster
+from taskward.devcluster.signed_urls import SignedUrls, StorageError
+from taskward.devcluster.storage import Storage
+
+S3 = {"storageType": "s3", "contentType": "text/plain", "expires": taskcluster.fromNowJSON("1 day")}
+
+
+@pytest.fixture
+def put_url(task_queue: Any, claim: dict[str, Any]) -> str:
+    return str(task_queue.createArtifact(claim["status"]["taskId"], 0, "public/x", S3)["putUrl"])
+
+
+def unsigned(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def code(answer: requests.Response) -> str:
+    return answer.text.partition("<Code>")[2].partition("</Code>")[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: unsigned(url),
+        lambda url: url.replace("public/x", "public/y"),
+        lambda url: url.replace("public-artifacts", "private-artifacts"),
+        lambda url: url.replace("X-Amz-Expires=2710", "X-Amz-Expires=9999"),
+        lambda url: url[:-1] + ("0" if url[-1] != "0" else "1"),
+        lambda url: url + "ü",
+        lambda url: url.replace("SignedHeaders=host", "SignedHeaders="),
+        lambda url: url.replace("SignedHeaders=host", "SignedHeaders=host%3Bcontent-type"),
+    ],
+    ids=["none", "key", "bucket", "expiry", "signature", "garbage", "no-headers", "more-headers"],
+)
+def test_forged_url_is_refused(put_url: str, change: Any) -> None:
+    assert requests.put(change(put_url), data=b"x", timeout=10).status_code == 403
+
+
+def test_url_is_for_one_method(put_url: str) -> None:
+    assert requests.get(put_url, timeout=10).status_code == 403
+
+
+def test_unsigned_amazon_header_is_refused(put_url: str) -> None:
+    answer = requests.put(put_url, data=b"x", headers={"x-amz-acl": "public-read"}, timeout=10)
+    assert (answer.status_code, code(answer)) == (403, "AccessDenied")
+
+
+def test_chunked_upload_is_refused(put_url: str) -> None:
+    answer = requests.put(put_url, data=iter([b"a", b"b"]), timeout=10)
+    assert (answer.status_code, code(answer)) == (501, "NotImplemented")
+
+
+def test_upload_without_length_is_refused(put_url: str) -> None:
+    parts = urlsplit(put_url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection.putrequest("PUT", f"{parts.path}?{parts.query}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 411
+    connection.close()
+
+
+def test_upload_cut_short_leaves_what_was_there(put_url: str) -> None:
+    requests.put(put_url, data=b"whole", timeout=10)
+    parts = urlsplit(put_url)
+    host, port = parts.netloc.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 100\r\n\r\n"
+        connection.sendall(head.encode() + b"half")
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1000)
+    assert requests.get(unsigned(put_url), timeout=10).content == b"whole"
+
+
+def test_later_upload_replaces_the_earlier(put_url: str) -> None:
+    for data in (b"first", b"second and longer", b""):
+        requests.put(put_url, data=data, headers={"Content-Length": str(len(data))}, timeout=10)
+        assert requests.get(unsigned(put_url), timeout=10).content == data
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content"),
+    [
+        ("bytes=0-0", 206, b"0"),
+        ("bytes=2-4", 206, b"234"),
+        ("bytes=7-", 206, b"789"),
+        ("bytes=-3", 206, b"789"),
+        ("bytes=5-100", 206, b"56789"),
+        ("bytes=-100", 206, b"0123456789"),
+        ("bytes=0-9", 206, b"0123456789"),
+        ("bytes=10-", 416, None),
+        ("bytes=4-2", 416, None),
+        ("bytes=0-1,3-4", 200, b"0123456789"),
+        ("lines=1", 200, b"0123456789"),
+        ("bytes=-", 200, b"0123456789"),
+    ],
+)
+def test_range_of_a_file(put_url: str, wanted: str, status: int, content: bytes | None) -> None:
+    requests.put(put_url, data=b"0123456789", timeout=10)
+    answer = requests.get(unsigned(put_url), headers={"Range": wanted}, timeout=10)
+    assert answer.status_code == status
+    if content is not None:
+        assert answer.content == content
+        assert answer.headers["Accept-Ranges"] == "bytes"
+
+
+def test_head_tells_the_size_without_the_content(put_url: str) -> None:
+    requests.put(put_url, data=b"0123456789", timeout=10)
+    answer = requests.head(unsigned(put_url), timeout=10)
+    assert (answer.status_code, answer.headers["Content-Length"], answer.content) == (200, "10", b"")
+
+
+def test_large_file_passes_whole(server: DevCluster, put_url: str, tmp_path: Path) -> None:
+    block = os.urandom(1 << 20)
+    with (tmp_path / "large").open("wb") as file:
+        for _ in range(48):
+            file.write(block)
+    with (tmp_path / "large").open("rb") as file:
+        assert requests.put(put_url, data=file, timeout=60).status_code == 200
+    with requests.get(unsigned(put_url), stream=True, timeout=60) as answer:
+        assert all(piece == block for piece in answer.iter_content(1 << 20))
+    assert server.root_url
+
+
+def test_url_expires(clock: ManualClock) -> None:
+    urls = SignedUrls("http://x", "key", clock)
+    url = urls.sign("PUT", "b", "k", timedelta(minutes=1))
+    query = dict(pair.split("=") for pair in urlsplit(url).query.split("&"))
+    clock.move(seconds=60)
+    urls.check("PUT", "b", "k", query, {})
+    clock.move(seconds=1)
+    with pytest.raises(StorageError, match="expired"):
+        urls.check("PUT", "b", "k", query, {})
+
+
+def test_remains_of_broken_uploads_are_swept_at_the_start(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.storage.receive("b", "k", io.BytesIO(b"kept"), 4)
+    (tmp_path / "blobs" / "leftover").write_bytes(b"x")
+    again = Storage(tmp_path / "blobs", cluster.database, cluster.clock)
+    assert len(list((tmp_path / "blobs").iterdir())) == 1
+    with again.open(again.find("b", "k")) as file:
+        assert file.read() == b"kept"
+
+
+def test_short_stream_is_an_error_and_leaves_no_file(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="ended after 3 of 4"):
+        cluster.storage.receive("b", "k", io.BytesIO(b"abc"), 4)
+    assert list((tmp_path / "blobs").iterdir()) == []
