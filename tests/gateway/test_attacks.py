@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -197,6 +198,33 @@ def test_half_a_request_holds_no_thread(gateway: Gateway) -> None:
     finally:
         for sock in sockets:
             sock.close()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"\r\n\r\n", b"\r\n\r\nGET /log/x", b"POST /log/x HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"\n\n", b"\0\r\n\r\n"],
+)
+def test_what_only_looks_like_a_request_holds_no_thread(gateway: Gateway, start: bytes) -> None:
+    sockets = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(60)]
+    for sock in sockets:
+        sock.sendall(start)
+    began = time.monotonic()
+    assert gateway.answer("/log/wrong")[0] == 401
+    assert time.monotonic() - began < 2
+    for sock in sockets:
+        sock.close()
+
+
+def test_peers_that_reset_their_connections_end_nothing(gateway: Gateway) -> None:
+    worker = gateway.worker_pid
+    for sent in (b"", b"GET", b"a" * 30_000, b"GET /log/x HTTP/1.1\r\n\r\n"):
+        for _ in range(50):
+            sock = socket.create_connection(("127.0.0.1", gateway.port))
+            sock.sendall(sent)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+    assert gateway.answer("/log/wrong")[0] == 401
+    assert gateway.worker_pid == worker
 
 
 def test_request_that_comes_byte_by_byte_is_served(gateway: Gateway) -> None:

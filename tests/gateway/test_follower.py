@@ -198,3 +198,17 @@ def hung_up(peer: socket.socket) -> bool:
     except BrokenPipeError:
         return True
     return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_failure_of_the_thread_is_told_so_that_the_process_can_be_replaced(tmp_path: Path) -> None:
+    told = threading.Event()
+    follower = Follower(tmp_path, Limits(1, 1, 1, 1), Metrics(), clock_s=broken_clock, on_failure=told.set)
+    follower.start()
+    assert told.wait(20)
+    follower.stop()
+    assert not follower.is_running
+
+
+def broken_clock() -> float:
+    raise ArithmeticError("time is out of joint")

@@ -1,6 +1,7 @@
 """What happens when something around a reader dies."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -99,3 +100,10 @@ def test_missing_password_file_exits_64(tmp_path: Path) -> None:
 def test_health_is_told_on_the_status_socket(gateway: Gateway) -> None:
     assert '"ok":true' in gateway.status("/healthz")
     assert gateway.status_socket.stat().st_mode & 0o007 == 0
+
+
+def test_few_open_files_mean_fewer_readers_not_a_failure(start_gateway: StartGateway) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    gateway = start_gateway(max_readers=1_000_000) if hard < 1_000_000 else start_gateway()
+    assert ("max_readers lowered" in gateway.stderr) == (hard < 1_000_000)
+    assert gateway.answer("/healthz")[0] == 200

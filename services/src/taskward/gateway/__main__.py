@@ -5,12 +5,13 @@ import logging
 import os
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from taskward.core import log
 from taskward.core.errors import ConfigurationError
-from taskward.gateway.front import GatewayServer
+from taskward.gateway.front import MAX_PENDING, GatewayServer
 from taskward.gateway.settings import Settings
 from taskward.gateway.tokens import RedisRegistry
 
@@ -18,7 +19,8 @@ EXIT_CONFIGURATION: Final = 64
 NICENESS: Final = 10
 """A task's own work goes before the reading of its log: on a busy machine readers lag instead of slowing the task."""
 
-_OTHER_DESCRIPTORS: Final = 8192  # waiting connections, files of logs, Redis
+_OTHER_DESCRIPTORS: Final = 2 * MAX_PENDING  # connections that wait or leave, files of logs, Redis
+_log = logging.getLogger("taskward.gateway")
 
 
 def main() -> int:
@@ -30,28 +32,36 @@ def main() -> int:
     arguments = parser.parse_args()
     log.configure("gateway")
     try:
-        settings = Settings.load(arguments.config)
+        settings = _fit_descriptors(Settings.load(arguments.config))
         registry = RedisRegistry(settings)
-        _allow_descriptors(settings.limits.max_readers + _OTHER_DESCRIPTORS)
     except ConfigurationError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201  # a person reads this
         return EXIT_CONFIGURATION
-    logging.getLogger("taskward.gateway").info("live logs at %s/log/<token>", settings.base_url)
+    _log.info("live logs at %s/log/<token>", settings.base_url)
     os.nice(NICENESS)
     GatewayServer(settings, registry).run()
     return 0
 
 
-def _allow_descriptors(count: int) -> None:
-    """Raise the soft limit of open files; a reader needs one."""
+def _fit_descriptors(settings: Settings) -> Settings:
+    """Raise the soft limit of open files for all readers; where the hard limit is too low, allow fewer readers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise ConfigurationError(
-            f"[gateway] max_readers: needs {count} open files, the limit is {hard}; "
-            "lower max_readers, or raise the limit (ulimit -Hn, or minfds in supervisord.conf)"
-        )
-    if soft != resource.RLIM_INFINITY and soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    wanted = settings.max_readers + _OTHER_DESCRIPTORS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return settings
+    fitting = max(allowed - _OTHER_DESCRIPTORS, allowed // 2)
+    if fitting >= settings.max_readers:
+        return settings
+    _log.warning(
+        "max_readers lowered from %d to %d: only %d files may be open; raise the limit (ulimit -Hn)",
+        settings.max_readers,
+        fitting,
+        hard,
+    )
+    return replace(settings, max_readers=fitting)
 
 
 if __name__ == "__main__":

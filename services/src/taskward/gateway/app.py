@@ -29,6 +29,7 @@ _COMMON_HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": f"Content-Length, Content-Range, Accept-Ranges, {livelog.OFFSET_HEADER}",
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

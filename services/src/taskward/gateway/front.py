@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any, Final
@@ -31,6 +32,8 @@ from taskward.gateway.tokens import RedisRegistry
 
 HEAD_TIMEOUT_S: Final = 10.0
 HEAD_LIMIT_BYTES: Final = 16 * 1024
+MAX_PENDING: Final = 1024
+"""Connections without a complete request; further ones wait in the kernel."""
 
 _EMPTY: Final = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request" + _EMPTY
@@ -38,37 +41,41 @@ _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large" + _EMPTY
 _log = logging.getLogger(__name__)
 
 
+class HeadTooLarge(Exception):
+    """A request head that is longer than `HEAD_LIMIT_BYTES`; answer 431."""
+
+
 class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A gthread worker with threads for complete requests only.
 
-    It overrides what gunicorn calls with a connection that could be served (`enqueue_req`) and with one that was
+    It overrides what gunicorn calls with a connection that has input (`enqueue_req`) and with one that was served
     (`finish_request`). Connections are never kept alive (setting ``keepalive = 0``).
     """
 
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection; one that cannot be taken (no descriptor left) must not end the process."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            _log.warning("a connection could not be accepted: %s", error.strerror)
+            time.sleep(0.05)  # it stays in the kernel's queue and would be reported again at once
+
     def enqueue_req(self, conn: TConn) -> None:
         """Give a connection a thread if its head is complete; else let it wait for more of it."""
-        now_s = time.monotonic()
         if conn.timeout is None:
-            conn.timeout = now_s + HEAD_TIMEOUT_S
+            conn.timeout = time.monotonic() + HEAD_TIMEOUT_S
         try:
-            head = conn.sock.recv(HEAD_LIMIT_BYTES, socket.MSG_PEEK)
-        except BlockingIOError:
-            self._wait_for_input(conn)
+            complete = _head_is_complete(conn.sock)
+        except (HeadTooLarge, OSError) as error:
+            self._discard(conn, _TOO_LARGE if isinstance(error, HeadTooLarge) else b"")
             return
-        except OSError:
-            self._discard(conn)
-            return
-        if b"\r\n\r\n" in head or (head and conn.sock.family == socket.AF_UNIX):
-            _wake_at(conn.sock, 1)
+        if complete:
             super().enqueue_req(conn)
-        elif len(head) == HEAD_LIMIT_BYTES:
-            conn.sock.send(_TOO_LARGE)
-            self._finish(conn)
-        elif len(head) < _wakes_at(conn.sock) or now_s > conn.timeout:  # woken for less: the peer has closed
+        elif time.monotonic() > conn.timeout:
             self._discard(conn)
         else:
-            _wake_at(conn.sock, len(head) + 1)
-            self._wait_for_input(conn)
+            self.pending_conns.append(conn)  # the base class closes those that wait in vain
+            self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def finish_request(self, conn: TConn, _served: Future[Any]) -> None:
         """Part from a connection whose request was answered, or that was handed over."""
@@ -88,18 +95,16 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         finally:
             self.app.follower.stop()
 
-    def _wait_for_input(self, conn: TConn) -> None:
-        self.pending_conns.append(conn)  # the base class closes those that wait beyond their timeout
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
-
     def _finish(self, conn: TConn) -> None:
         self.nr_conns -= 1
         if conn.sock.fileno() >= 0:  # else it was handed over
             self.app.follower.see_off(socket.socket(fileno=conn.sock.detach()))
 
-    def _discard(self, conn: TConn) -> None:
-        self.nr_conns -= 1
-        conn.close()
+    def _discard(self, conn: TConn, answer: bytes = b"") -> None:
+        """Part from a connection that brings no request."""
+        with suppress(OSError):  # it may be gone already
+            conn.sock.send(answer)
+        self._finish(conn)
 
 
 class FrontLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -130,7 +135,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
             "logger_class": FrontLogger,
             "workers": 1,
             "threads": 16,
-            "worker_connections": 4096,  # without a complete request yet; further ones wait in the kernel
+            "worker_connections": MAX_PENDING,
             "keepalive": 0,
             "graceful_timeout": 5,
             "umask": 0o007,
@@ -148,10 +153,23 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         return create_app(self._settings, self._registry, self.follower, metrics)
 
 
-def _wake_at(sock: socket.socket, count: int) -> None:
-    """Let the poller report input from `count` bytes on only, or the peer's close."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+def _head_is_complete(sock: socket.socket) -> bool:
+    """Whether the whole head of a request has arrived; if not, the poller is told to report only more than there is.
 
-
-def _wakes_at(sock: socket.socket) -> int:
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+    Raises:
+        HeadTooLarge: it is longer than it may be.
+        OSError: the peer is gone.
+    """
+    try:
+        head = sock.recv(HEAD_LIMIT_BYTES, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    if b"\r\n\r\n" in head.lstrip(b"\r\n") or (head and sock.family == socket.AF_UNIX):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return True
+    if len(head) == HEAD_LIMIT_BYTES:
+        raise HeadTooLarge
+    if len(head) < sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT):
+        raise ConnectionError("reported without new input: the peer has closed its side")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(head) + 1)
+    return False
