@@ -14,6 +14,7 @@ from typing import Any
 
 from signer.simulated_queue import TASK_QUEUE_ID, WORKER_GROUP, WORKER_ID
 
+PYTHON = sys.executable
 _START_TIMEOUT_S = 30
 
 
@@ -58,23 +59,23 @@ def write_config(directory: Path, root_url: str = "http://127.0.0.1:1", **change
 
 
 @contextmanager
-def keyholder(config: Path) -> Iterator[Service]:
-    """A keyholder that listens."""
-    with _running("taskward.signer.keyholder", config, "keyholder.sock") as service:
+def keyholder(config: Path, uid: int | None = None, socket_name: str = "keyholder.sock") -> Iterator[Service]:
+    """A keyholder that listens, as another user if `uid` is given (needs root)."""
+    with _running("taskward.signer.keyholder", config, socket_name, uid) as service:
         yield service
 
 
 @contextmanager
-def signer(config: Path) -> Iterator[Service]:
-    """A signer that listens."""
-    with _running("taskward.signer", config, "signer.sock") as service:
+def signer(config: Path, uid: int | None = None, socket_name: str = "signer.sock") -> Iterator[Service]:
+    """A signer that listens, as another user if `uid` is given (needs root)."""
+    with _running("taskward.signer", config, socket_name, uid) as service:
         yield service
 
 
 def failed_start(module: str, config: Path) -> tuple[int, str]:
     """Exit code and stderr of a process that does not come up."""
     done = subprocess.run(
-        [sys.executable, "-m", module, "--config", str(config)],
+        [PYTHON, "-m", module, "--config", str(config)],
         capture_output=True,
         check=False,
         timeout=_START_TIMEOUT_S,
@@ -82,13 +83,32 @@ def failed_start(module: str, config: Path) -> tuple[int, str]:
     return done.returncode, done.stderr.decode()
 
 
+def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run Python code as a user who has nothing to do with the worker (needs root)."""
+    return subprocess.run(
+        [PYTHON, "-c", code, *arguments],
+        capture_output=True,
+        check=False,
+        timeout=30,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        cwd="/",
+    )
+
+
 @contextmanager
-def _running(module: str, config: Path, socket_name: str) -> Iterator[Service]:
+def _running(module: str, config: Path, socket_name: str, uid: int | None) -> Iterator[Service]:
     directory = config.parent
     log = directory / f"{module}.log"
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "--config", str(config)], stdout=output, stderr=output
+            [PYTHON, "-m", module, "--config", str(config)],
+            stdout=output,
+            stderr=output,
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
         )
     service = Service(process, directory, log)
     try:

@@ -109,7 +109,7 @@ class SimulatedTaskcluster:
 
     def credentials_with(self, scopes: list[str]) -> RunCredentials:
         """A client that has just these scopes."""
-        client_id, token = f"client-{len(self.credentials)}", base64.b64encode(os.urandom(18)).decode()
+        client_id, token = (base64.urlsafe_b64encode(os.urandom(18)).decode() for _ in range(2))
         self.credentials[client_id] = (token, scopes)
         return RunCredentials(client_id, token, None)
 

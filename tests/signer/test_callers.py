@@ -1,13 +1,12 @@
 """Who may ask for a signature."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from signer import processes
 from signer.callers import other_signer, refusal
-from signer.processes import Service
+from signer.processes import Service, as_nobody
 from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster
 from taskward.signer.client import (
     RunCredentials,
@@ -82,19 +81,6 @@ KEYS_OVER_HTTP = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
     "s.sendall(b'GET /v1/keys HTTP/1.0\\r\\n\\r\\n'); print(s.makefile().read())"
 )
-
-
-def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        ["/usr/bin/env", "python3", "-c", code, *arguments],
-        capture_output=True,
-        check=False,
-        timeout=30,
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        cwd="/",
-    )
 
 
 def test_an_empty_list_of_users_refuses_everybody(

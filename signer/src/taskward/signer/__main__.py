@@ -7,10 +7,12 @@ import argparse
 import fcntl
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -98,6 +100,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return build(self._settings)
 
 
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
 def main() -> int:
     """Open the records, then serve until a signal."""
     parser = argparse.ArgumentParser(prog="python -m taskward.signer", description=__doc__)
@@ -105,6 +111,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
+    signal.signal(signal.SIGTERM, _end)  # until gunicorn has its own
     try:
         settings = SignerSettings.read(arguments.config)
         if not settings.allowed_uids:

@@ -22,14 +22,13 @@ def listening(path: Path, mode: int, gid: int | None) -> Iterator[socket.socket]
     """
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise SettingsError(f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes; choose a shorter one")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         _bind(listener, path, mode, gid)
-        listener.listen(_BACKLOG)
-        yield listener
-    finally:
-        listener.close()
-        path.unlink(missing_ok=True)
+        try:
+            listener.listen(_BACKLOG)
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _bind(listener: socket.socket, path: Path, mode: int, gid: int | None) -> None:

@@ -13,8 +13,9 @@ _MAX_KEY_BYTES = 4096
 def check_private_tree(directory: Path) -> None:
     """Raises `UnusableKeyError` unless everything from `directory` down is ours alone.
 
-    Ours alone: owned by this process's user, no right for group or others, no symbolic link, no file with a
-    second name somewhere else.
+    Ours alone: owned by this process's user, no symbolic link, no file with a second name somewhere else, no
+    right for group or others. What holds no secret (gpg writes its public keyring with mode 0644) may be
+    readable; the directories around it are not.
     """
     _check_private(directory)
     for parent, directories, files in os.walk(directory, followlinks=False):
@@ -34,7 +35,8 @@ def _check_private(path: Path) -> None:
             f"{path} belongs to uid {status.st_uid}, the keyholder runs as uid {os.geteuid()}; "
             f"remedy: chown {os.geteuid()} {path}"
         )
-    if mode & 0o077:
+    secret = stat.S_ISDIR(status.st_mode) or path.suffix == ".key"
+    if mode & (0o077 if secret else 0o022):
         wanted = "0700" if stat.S_ISDIR(status.st_mode) else "0600"
         raise UnusableKeyError(f"{path} has mode {mode:04o}, others can reach it; remedy: chmod {wanted} {path}")
     if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
