@@ -18,7 +18,7 @@ class TaskSocket(socket.socket):
     its bytes keep coming. What is too slow looks like a connection that was reset.
     """
 
-    __slots__ = ("_deadline_s", "address", "checked_at_s", "close_after", "run_key", "uid")
+    __slots__ = ("_deadline_s", "_held", "_idle_s", "address", "checked_at_s", "close_after", "run_key", "uid")
 
     def __init__(self, accepted: socket.socket, uid: int | None) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
@@ -28,24 +28,50 @@ class TaskSocket(socket.socket):
         self.checked_at_s = float("-inf")
         self.close_after = False
         self._deadline_s: float | None = None
+        self._idle_s: float | None = None
+        self._held: bytes | None = None
 
     def expect_head(self, within_s: float) -> None:
-        """From now on a whole request head has to arrive within this time."""
+        """From now on a whole request head has to arrive within this time (twice that, if it trickles)."""
         self._deadline_s = time.monotonic() + within_s
+        self._wait_at_most(within_s)
 
     def expect_body(self, idle_s: float) -> None:
         """From now on each read and each write may take this long."""
         self._deadline_s = None
-        self.settimeout(idle_s)
+        self._wait_at_most(idle_s)
+
+    def setblocking(self, flag: bool) -> None:
+        """As `socket.setblocking`, but to block is to wait as long as was said last."""
+        self.settimeout(self._idle_s if flag else 0.0)
+
+    def settimeout(self, value: float | None) -> None:
+        """As `socket.settimeout`, without the system call where nothing changes."""
+        if value != self.gettimeout():
+            super().settimeout(value)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """As `socket.recv`; ConnectionResetError when the peer is too slow."""
-        if self._deadline_s is not None:
-            self.settimeout(max(self._deadline_s - time.monotonic(), 0.001))
+        if self._deadline_s is not None and time.monotonic() > self._deadline_s:
+            raise ConnectionResetError(errno.ECONNRESET, "the head of the request takes too long")
         try:
             return super().recv(bufsize, flags)
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow") from None
+
+    def hold_next(self) -> None:
+        """Keep what is sent next (the head of an answer) and send it together with what follows (its body)."""
+        self._held = b""
+
+    def sendall(self, data: "bytes | memoryview", flags: int = 0) -> None:  # type: ignore[override]  # narrower
+        """As `socket.sendall`, see `hold_next`."""
+        if self._held is None:
+            super().sendall(data, flags)
+        elif self._held:
+            held, self._held = self._held, None
+            super().sendall(held + data, flags)
+        else:
+            self._held = bytes(data)
 
     def recv_some(self, view: memoryview) -> int:
         """Fill the front of `view` with what comes next of a body and tell how much; ClientGone at its end."""
@@ -63,6 +89,10 @@ class TaskSocket(socket.socket):
             self.sendall(data)
         except OSError as error:
             raise ClientGone(str(error)) from error
+
+    def _wait_at_most(self, idle_s: float) -> None:
+        self._idle_s = idle_s
+        self.settimeout(idle_s)
 
     def abort(self) -> None:
         """Cut the connection so that the task sees an incomplete answer rather than a short one."""

@@ -72,7 +72,17 @@ class Forwarder:
         ours += self._vault.get(str(request.sock.run_key)).answer_headers
         ours += _declared_length(answer)
         write = start_response(answer.status_line, headers.to_task(answer.fields, ours))
-        return self._pass_on(request, link, answer, parser, write)
+        early = link.take_received(answer.length) if answer.length is not None else b""
+        if answer.length == len(early):
+            return self._whole(request.sock, link, answer, early)
+        return self._pass_on(request, link, answer, parser, early, write)
+
+    def _whole(self, sock: TaskSocket, link: Link, answer: Answer, body: bytes) -> list[bytes]:
+        """The body came together with the head: it leaves so, too."""
+        self._done(link, answer, len(body))
+        if body:
+            sock.hold_next()
+        return [body]
 
     def _ask(self, request: _Request) -> tuple[Link, Answer, AnswerParser]:
         patience = Patience(self._retry_for_s, request.sock)
@@ -136,12 +146,9 @@ class Forwarder:
         link: Link,
         answer: Answer,
         parser: AnswerParser,
+        early: bytes,
         write: Callable[[bytes], object],
     ) -> list[bytes]:
-        early = link.take_received(answer.length) if answer.length is not None else b""
-        if answer.length == len(early):
-            self._done(link, answer, len(early))
-            return [early]
         if self._stream(request.sock, link, answer, parser, early, write):
             self._done(link, answer, answer.length or 0)
         else:

@@ -6,9 +6,10 @@ body back. The costly parts (the key block of the HMAC, the ``ext``) are prepare
 
 import base64
 import hmac
+import itertools
 import json
-import os
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,7 @@ from taskward.proxy.routes import RootUrl
 MAX_HEADER_CHARS: Final = 4096
 """Longer headers are refused by the hawk library of the services (lib/utils.js, maxMatchLength)."""
 
+_COUNTER_CHARS: Final = 8
 _SAFE_ID: Final = re.compile(r"[ !#-\[\]-~]+")
 
 
@@ -35,20 +37,27 @@ class Signer:
             raise ValueError("the clientId has characters that cannot stand in an Authorization header")
         object.__setattr__(self, "_mac", hmac.new(self.access_token.encode(), digestmod="sha256"))
         object.__setattr__(self, "_suffix", f"\n{self.root.host}\n{self.root.port}\n\n{self.ext}\n")
+        object.__setattr__(self, "_nonce_prefix", secrets.token_hex(6))
+        object.__setattr__(self, "_nonces", itertools.count())
         object.__setattr__(self, "_ext_attribute", f', ext="{self.ext}"' if self.ext else "")
 
     _mac: Any = field(init=False, repr=False, compare=False)
     _suffix: str = field(init=False, repr=False, compare=False)
+    _nonce_prefix: str = field(init=False, repr=False, compare=False)
+    _nonces: "itertools.count[int]" = field(init=False, repr=False, compare=False)
     _ext_attribute: str = field(init=False, repr=False, compare=False)
 
     @property
     def header_chars(self) -> int:
         """How long every Authorization header of these credentials is."""
-        return len(self.header("GET", "/", now_s=1_700_000_000))
+        return len(self.header("GET", "/", now_s=1_700_000_000)) + _COUNTER_CHARS
 
     def header(self, method: str, resource: str, now_s: int) -> str:
-        """The value of the Authorization header for one request (`resource` = raw path and query)."""
-        nonce = base64.b64encode(os.urandom(6)).decode()
+        """The value of the Authorization header for one request (`resource` = raw path and query).
+
+        Nonces need to be unique, not secret: a random prefix for these credentials, and a counter.
+        """
+        nonce = f"{self._nonce_prefix}{next(self._nonces):x}"
         mac = self._sign(f"hawk.1.header\n{now_s}\n{nonce}\n{method}\n{resource}")
         attributes = f'id="{self.client_id}", ts="{now_s}", nonce="{nonce}", mac="{mac}"'
         return f"Hawk {attributes}{self._ext_attribute}"

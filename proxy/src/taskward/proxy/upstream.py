@@ -34,6 +34,7 @@ class Link:
         self._sock = sock
         self._timeout_s = timeout_s
         self._received = bytearray()
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         self._client_fd = -1
         self._poll = select.poll()
         self._poll.register(sock, 0)
@@ -120,12 +121,13 @@ class Link:
         self._sock.close()
 
     def _receive_head(self) -> None:
-        buffer = bytearray(_READ_BYTES)
-        size = self.recv_into(memoryview(buffer))
+        if not isinstance(self._sock, ssl.SSLSocket):  # which may hold bytes that poll does not see
+            self._wait(select.POLLIN)
+        size = self.recv_into(self._buffer)
         if size == 0:
             untouched = not self._received
             raise UpstreamError("the connection ended before the answer", stale=self.reused and untouched)
-        self._received += memoryview(buffer)[:size]
+        self._received += self._buffer[:size]
 
     def _peek(self) -> bool:
         try:
