@@ -15,9 +15,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -26,6 +25,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from taskward.gateway.app import create_app
 from taskward.gateway.follower import Follower
+from taskward.gateway.handover import HandedOver
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.settings import Settings
 from taskward.gateway.tokens import RedisRegistry
@@ -77,28 +77,35 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.pending_conns.append(conn)  # the base class closes those that wait in vain
             self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
-    def finish_request(self, conn: TConn, _served: Future[Any]) -> None:
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Part from a connection whose request was answered, or that was handed over."""
+        error = None if fs.cancelled() else fs.exception()
+        if error is not None and not isinstance(error, (HandedOver, OSError)):
+            _log.error("a request failed in its thread", exc_info=error)
         self._finish(conn)
 
-    def handle_error(self, _request: object, client: socket.socket, _address: object, error: Exception) -> None:
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
         """Answer a request that cannot be understood; unlike the base class, repeat and log nothing of it."""
-        if isinstance(error, ParseException):
+        if isinstance(exc, ParseException):
             client.sendall(_BAD_REQUEST)
         else:
-            _log.error("a request failed before it reached a route", exc_info=error)
+            _log.error("a request failed before it reached a route", exc_info=exc)
 
     def run(self) -> None:
         """Serve until told to stop; then break off the readers, who see that the log is incomplete and may resume."""
         try:
             super().run()
         finally:
-            self.app.follower.stop()
+            self._follower.stop()
+
+    @property
+    def _follower(self) -> Follower:
+        return cast("GatewayServer", self.app).follower
 
     def _finish(self, conn: TConn) -> None:
         self.nr_conns -= 1
         if conn.sock.fileno() >= 0:  # else it was handed over
-            self.app.follower.see_off(socket.socket(fileno=conn.sock.detach()))
+            self._follower.see_off(socket.socket(fileno=conn.sock.detach()))
 
     def _discard(self, conn: TConn, answer: bytes = b"") -> None:
         """Part from a connection that brings no request."""
@@ -110,10 +117,10 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 class FrontLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's messages in the log of the process; no access log, for addresses hold tokens."""
 
-    def setup(self, _cfg: Config) -> None:
+    def setup(self, cfg: Config) -> None:
         """Called by the base class."""
         self.error_log.propagate = True
-        self.error_log.setLevel(logging.INFO)
+        self.error_log.setLevel(cfg.loglevel.upper())
 
 
 class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -144,7 +151,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         }.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Any:
         """Called by gunicorn in the worker process: start the follower and make the Flask application."""
         metrics = Metrics()
         stop: Callable[[], None] = partial(os.kill, os.getpid(), signal.SIGTERM)  # gunicorn starts another worker

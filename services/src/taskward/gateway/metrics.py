@@ -22,7 +22,7 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values = dict.fromkeys((*_GAUGES, *_COUNTERS), 0)
-        self._dropped = dict.fromkeys(DROP_REASONS, 0)
+        self._dropped: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
         self._answers: dict[int, int] = {200: 0, 206: 0, 400: 0, 401: 0, 416: 0, 500: 0, 503: 0}
 
     def set(self, gauge: str, value: int) -> None:
