@@ -84,7 +84,7 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             _log.error("a request failed in its thread", exc_info=error)
         self._finish(conn)
 
-    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Answer a request that cannot be understood; unlike the base class, repeat and log nothing of it."""
         if isinstance(exc, ParseException):
             client.sendall(_BAD_REQUEST)
