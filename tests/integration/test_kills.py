@@ -1,0 +1,181 @@
+"""kill -9 of each role in each phase: the run ends resolved once, with the right state and bytes, and leaves nothing.
+
+How a phase is held open, so that the kill falls into it: *preparing* by the lock that the executor takes to make a
+user; *running* by the task itself; *collecting* by many files; the others by processes that are frozen meanwhile.
+"""
+
+import fcntl
+import pwd
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from taskward.core.ids import RunId
+
+from .conftest import needs_root
+from .stack import Stack, send, until
+
+pytestmark = [needs_root, pytest.mark.slow]
+
+ROLES = ["executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "reaper", "redis"]
+PHASES = ["preparing", "running", "collecting", "uploading", "finishing", "resolving"]
+GO = Path("/tmp/taskward-go")
+FILES = 3000
+COMMAND = [
+    "sh", "-c",
+    f"echo $$ > /tmp/pid-$TASK_ID-$RUN_ID; while [ ! -e {GO} ]; do sleep 0.05; done; mkdir many; cd many; "
+    f"i=0; while [ $i -lt $FILES ]; do echo $i > $i.txt; i=$((i+1)); done; echo finished",
+]  # fmt: skip
+
+
+def kill(stack: Stack, role: str) -> None:
+    """kill -9 of every process of the role; ``job`` is the executor's child that runs the task."""
+    if role == "job":
+        pids = [child for parent in stack.pids("executor") for child in children(parent)]
+    else:
+        pids = stack.pids(role)
+    send(pids, signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextmanager
+def frozen(pids: Callable[[], list[int]]) -> Iterator[None]:
+    """The processes stand still; those of the same role that come later do not."""
+    stopped = pids()
+    send(stopped, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(stopped, signal.SIGCONT)
+
+
+@contextmanager
+def held_in(stack: Stack, phase: str, run: Callable[[], RunId]) -> Iterator[RunId]:
+    """The run stands in `phase` as long as this lasts."""
+    if phase == "preparing":
+        with (stack.state_dir / "locks/accounts").open("a") as counter:
+            fcntl.flock(counter, fcntl.LOCK_EX)
+            made = run()
+            stack.phase(made, "preparing")
+            yield made
+        return
+    made = run()
+    stack.phase(made, "running")
+    until(lambda: Path(f"/tmp/pid-{made.task_id}-0").exists(), "the command runs")
+    if phase == "running":
+        yield made
+        return
+    freeze = {
+        "collecting": lambda: [],
+        "uploading": lambda: stack.pids("uploader"),
+        "finishing": lambda: stack.pids("signer"),
+        "resolving": lambda: stack.pids("claimer"),
+    }[phase]
+    with frozen(freeze):
+        GO.touch()
+        stack.phase(made, {"resolving": "uploaded"}.get(phase, phase))
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def no_go() -> Iterator[None]:
+    GO.unlink(missing_ok=True)
+    yield
+    GO.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_survives_the_kill(stack: Stack, phase: str, role: str) -> None:
+    files = FILES if phase == "collecting" else 3
+
+    def create() -> RunId:
+        return stack.create(
+            [COMMAND],
+            env={"FILES": str(files)},
+            artifacts=[{"type": "directory", "path": "many", "name": "public/many"}],
+            features={"chainOfTrust": True},
+        )
+
+    with held_in(stack, phase, create) as run:
+        kill(stack, role)
+    GO.touch()
+    check(stack, run, files, lost_a_run=role in ("executor", "job") and phase in ("preparing", "running"))
+
+
+def check(stack: Stack, run: RunId, files: int, lost_a_run: bool) -> None:
+    if lost_a_run:
+        assert stack.resolution(run) == ("exception", "worker-shutdown")
+        assert "worker-shutdown" in stack.log(run) or "died" in stack.log(run)
+        run = RunId(run.task_id, 1)
+    assert stack.resolution(run, 90) == ("completed", "completed")
+    assert len(stack.runs(run)) == run.run_id + 1
+    artifacts = stack.artifacts(run)
+    assert sum(name.startswith("public/many/") for name in artifacts) == files
+    assert stack.get(run, f"public/many/{files - 1}.txt") == f"{files - 1}\n".encode()
+    assert {"public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig"} <= set(
+        artifacts
+    )
+    until(lambda: nothing_left(stack, run), "nothing of the run is left", 20, 0.1)
+
+
+def nothing_left(stack: Stack, run: RunId) -> bool:
+    """No process, user, directory, control group or proxy entry of any run."""
+    users = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_dir.startswith(str(stack.state_dir))]
+    directories = [path.name for path in (stack.state_dir / "tasks").iterdir() if not path.name.startswith(".")]
+    groups = [path for path in Path("/sys/fs/cgroup").glob("**/*") if run.task_id in path.name]
+    processes = [path for path in Path("/proc").glob("[0-9]*") if in_task(path, stack)]
+    peers = stack.redis().keys("tw:peer:*")
+    return not (users or directories or groups or processes or peers)
+
+
+def in_task(process: Path, stack: Stack) -> bool:
+    try:
+        return (process / "cwd").readlink().is_relative_to(stack.state_dir / "tasks")
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("phase", ["running", "uploading"])
+def test_supervisord_killed_and_started_again(own_stack: Stack, phase: str) -> None:
+    stack = own_stack
+    with held_in(stack, phase, lambda: signed(stack)) as run:
+        send([stack.supervisor_pid()], signal.SIGKILL)
+    until(lambda: stack.command("up", "--detach").returncode == 0, "it starts again", 60)
+    GO.touch()
+    check(stack, run, 3, lost_a_run=phase == "running")
+
+
+@pytest.mark.parametrize("phase", ["running", "uploading"])
+def test_everything_killed_at_once_and_started_again(own_stack: Stack, phase: str) -> None:
+    stack = own_stack
+    with held_in(stack, phase, lambda: signed(stack)) as run:
+        roles = [row["pid"] for row in stack.status()["roles"] if row["pid"]]
+        send([stack.supervisor_pid(), *roles], signal.SIGKILL)
+    until(lambda: stack.command("up", "--detach").returncode == 0, "it starts again", 60)
+    GO.touch()
+    check(stack, run, 3, lost_a_run=phase == "running")
+
+
+def signed(stack: Stack) -> RunId:
+    artifacts = [{"type": "directory", "path": "many", "name": "public/many"}]
+    return stack.create([COMMAND], env={"FILES": "3"}, artifacts=artifacts, features={"chainOfTrust": True})
+
+
+def test_sigterm_to_supervisord_gives_the_run_back_within_the_grace_time(own_stack: Stack) -> None:
+    stack = own_stack
+    run = stack.create([["sh", "-c", "echo begun; sleep 300"]])
+    stack.phase(run, "running")
+    began = time.monotonic()
+    send([stack.supervisor_pid()], signal.SIGTERM)
+    assert stack.resolution(run, 25) == ("exception", "worker-shutdown")
+    assert time.monotonic() - began < 20
+    assert "begun" in stack.log(run)
+    until(lambda: stack.command("status").returncode != 0, "everything is gone", 30)
