@@ -6,8 +6,8 @@ import socket
 import time
 from typing import Any
 
-import mohawk
 import pytest
+from mohawk.base import EmptyValue
 
 from signer.callers import SHA256, RawCaller
 from signer.processes import Service
@@ -22,7 +22,7 @@ def test_a_body_changed_on_the_way_is_refused(caller: RawCaller, task: Simulated
 
 def test_a_header_without_a_payload_hash_is_refused(caller: RawCaller, task: SimulatedTask) -> None:
     body = caller.body(task)
-    header = caller.header(body, content=mohawk.base.EmptyValue, always_hash_content=False)
+    header = caller.header(body, content=EmptyValue, always_hash_content=False)
     assert caller.code(body, header) == (401, "not-authenticated")
 
 

@@ -96,7 +96,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> Any:  # a Flask, which gunicorn's own types do not take for a WSGI application
         return build(self._settings)
 
 

@@ -18,6 +18,7 @@ import urllib3
 from taskward.signer import jsontext
 from taskward.signer.answers import ForbiddenError, TryLaterError, UnauthenticatedError
 
+_HAWK_SENDER: Final[Any] = mohawk.Sender  # has no types, and checkers guess wrong ones
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE_S: Final = 0.2
 _TIMEOUT = urllib3.Timeout(connect=5, read=15)
@@ -116,7 +117,7 @@ class Taskcluster:
             return {}
         client_id, access_token = self._credentials
         key = {"id": client_id, "key": access_token, "algorithm": "sha256"}
-        sender = mohawk.Sender(key, url, method, always_hash_content=False)
+        sender = _HAWK_SENDER(key, url, method, always_hash_content=False)
         return {"Authorization": sender.request_header}
 
     def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
