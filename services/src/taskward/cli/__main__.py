@@ -60,14 +60,15 @@ def main() -> None:
     try:
         taskward()
     except Exception as error:
-        from taskward.cli.errors import CONFIGURATION, INTERNAL, UNAVAILABLE
-        from taskward.core.errors import ConfigurationError, TaskclusterError, TaskwardError, Unreachable
+        from taskward.cli.errors import Misbehaved, NotConfigured, Unavailable
+        from taskward.core.errors import ConfigurationError, TaskwardError, Unreachable
 
         if not isinstance(error, TaskwardError):
             raise
         click.echo(f"Error: {error}", err=True)
-        code = UNAVAILABLE if isinstance(error, Unreachable) else INTERNAL if isinstance(error, TaskclusterError) else 1
-        sys.exit(CONFIGURATION if isinstance(error, ConfigurationError) else code)
+        if isinstance(error, ConfigurationError):
+            sys.exit(NotConfigured.exit_code)
+        sys.exit((Unavailable if isinstance(error, Unreachable) else Misbehaved).exit_code)
 
 
 if __name__ == "__main__":

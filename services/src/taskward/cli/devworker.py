@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
-from taskward.cli.errors import UNAVAILABLE, CommandError
+from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.places import DEV_CONFIG
 from taskward.cli.programs import Devcluster, Program, base_environment, command, environment
 from taskward.cli.provision import replace
@@ -50,11 +50,9 @@ class Access:
         try:
             data = json.loads(file.read_text())
         except PermissionError as error:
-            raise CommandError(f"{file}: {error.strerror}; ask as the user who started it", UNAVAILABLE) from error
+            raise Unavailable(f"{file}: {error.strerror}; ask as the user who started it") from error
         except (OSError, ValueError) as error:
-            raise CommandError(
-                f"no development cluster runs in {state_dir}; start it: taskward dev", UNAVAILABLE
-            ) from error
+            raise Unavailable(f"no development cluster runs in {state_dir}; start it: taskward dev") from error
         return cls(data["rootUrl"], data["clientId"], data["accessToken"])
 
     @property
@@ -139,7 +137,7 @@ class DevWorker:
         deadline = time.monotonic() + _READY_WITHIN_S
         while not _asked_since(queue, (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id), since):  # fmt: skip  # noqa: E501
             if time.monotonic() > deadline:
-                raise CommandError(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log", UNAVAILABLE)
+                raise Unavailable(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log")
             time.sleep(0.05)
 
 

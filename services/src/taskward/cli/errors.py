@@ -15,20 +15,34 @@ exit      meaning
 ========  ==========================================================================================
 """
 
-from typing import Final
-
 import click
-
-FAILED: Final = 1
-CONFIGURATION: Final = 64
-UNAVAILABLE: Final = 69
-INTERNAL: Final = 70
-FORBIDDEN: Final = 77
 
 
 class CommandError(click.ClickException):
-    """Ends the command with this text and exit code; the text says what, where, and the remedy."""
+    """The command failed; the text says what, where, and the remedy."""
 
-    def __init__(self, text: str, exit_code: int = FAILED) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
+    exit_code = 1
+
+
+class NotConfigured(CommandError):
+    """The configuration must be changed, or named."""
+
+    exit_code = 64
+
+
+class Unavailable(CommandError):
+    """Something that is needed is not there; start it, or try later."""
+
+    exit_code = 69
+
+
+class Misbehaved(CommandError):
+    """A service answered what it must not."""
+
+    exit_code = 70
+
+
+class Forbidden(CommandError):
+    """Ask again as another user."""
+
+    exit_code = 77

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.errors import CONFIGURATION, CommandError
+from taskward.cli.errors import NotConfigured
 from taskward.core.settings import Settings
 
 SYSTEM_CONFIG: Final = Path("/etc/taskward/taskward.toml")
@@ -34,9 +34,7 @@ def find_config(given: Path | None) -> Path:
         if place.exists():
             return place
     looked = ", ".join(str(place) for place in places)
-    raise CommandError(
-        f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})", CONFIGURATION
-    )
+    raise NotConfigured(f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})")
 
 
 def load(given: Path | None) -> Settings:

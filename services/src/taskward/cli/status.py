@@ -8,7 +8,7 @@ import click
 
 from taskward.cli import options, places, redisview, supervision
 from taskward.cli.accounts import missing_isolation
-from taskward.cli.errors import FORBIDDEN, UNAVAILABLE, CommandError
+from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.listener import FILE, read
 from taskward.cli.supervisor import Process, SupervisorAway, SupervisorRefused
 from taskward.core.settings import Settings
@@ -35,7 +35,7 @@ def status(config: Path | None, as_json: bool) -> None:
     else:
         _print(report)
     if not report["running"] or any(role["state"] != "RUNNING" for role in report["roles"]):
-        sys.exit(UNAVAILABLE)
+        sys.exit(Unavailable.exit_code)
 
 
 def collect(settings: Settings) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _processes(settings: Settings) -> tuple[Process, ...]:
     except SupervisorAway:
         return ()
     except SupervisorRefused as error:
-        raise CommandError(str(error), FORBIDDEN) from error
+        raise Forbidden(str(error)) from error
 
 
 def _role(process: Process, starts: dict[str, int]) -> dict[str, Any]:

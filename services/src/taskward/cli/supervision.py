@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.errors import UNAVAILABLE, CommandError
+from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.programs import Program, base_environment, command, environment, python
 from taskward.cli.provision import replace
 from taskward.cli.supervisor import Process, Supervisor, SupervisorAway
@@ -88,9 +88,9 @@ def await_running(state_dir: Path, timeout_s: float) -> tuple[Process, ...]:
         found = _processes(supervisor(state_dir))
         if found and all(process.state == "RUNNING" for process in found):
             return found
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or any(process.state == "FATAL" for process in found):
             lame = ", ".join(f"{p.name} ({p.state})" for p in found if p.state != "RUNNING") or "the supervisor itself"
-            raise CommandError(f"not running after {timeout_s:.0f} s: {lame}; see {state_dir}/var/log", UNAVAILABLE)
+            raise Unavailable(f"not running: {lame}; see {state_dir}/var/log; `taskward down` stops the rest")
         time.sleep(_POLL_S)
 
 

@@ -19,9 +19,24 @@ def document(sections: Mapping[str, Mapping[str, Any]]) -> str:
     """
     parts = []
     for name, table in sections.items():
-        lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if value is not None]
+        lines = [f"{_key(key)} = {value(each)}" for key, each in table.items() if each is not None]
         parts.append("\n".join([f"[{_key(name)}]", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+def value(data: Any) -> str:
+    """One value in TOML's form; see `document`."""
+    if isinstance(data, bool):
+        return "true" if data else "false"
+    if isinstance(data, int | float):
+        return repr(data)
+    if isinstance(data, str | Path):
+        return _text(str(data))
+    if isinstance(data, Mapping):
+        return "{ " + ", ".join(f"{_key(k)} = {value(v)}" for k, v in data.items()) + " }" if data else "{}"
+    if isinstance(data, list | tuple):
+        return "[" + ", ".join(value(each) for each in data) + "]"
+    raise TypeError(f"{type(data).__name__} has no form in TOML")
 
 
 def _key(name: str) -> str:
@@ -30,17 +45,3 @@ def _key(name: str) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str | Path):
-        return _text(str(value))
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }" if value else "{}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(each) for each in value) + "]"
-    raise TypeError(f"{type(value).__name__} has no form in TOML")

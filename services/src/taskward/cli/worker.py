@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from taskward.cli import supervision
-from taskward.cli.errors import UNAVAILABLE, CommandError
+from taskward.cli.errors import Unavailable
 from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, programs
 from taskward.cli.provision import provision
 from taskward.cli.supervisor import Process
@@ -75,9 +75,7 @@ class Worker:
     def _ready_to_start(self) -> Iterator[None]:
         with _exclusive(self.state_dir):
             if supervision.supervisor(self.state_dir).answers():
-                raise CommandError(
-                    f"the worker in {self.state_dir} is running already; stop it with: taskward down", UNAVAILABLE
-                )
+                raise Unavailable(f"the worker in {self.state_dir} is running already; stop it with: taskward down")
             if supervision.directory(self.state_dir).is_dir():
                 # what a killed supervisor left is about to end
                 supervision.await_gone(self.state_dir, self.settings.worker.grace_s + STOP_MARGIN_S)
@@ -94,5 +92,5 @@ def _exclusive(state_dir: Path) -> Iterator[None]:
         try:
             lock.bind(name)
         except OSError as error:
-            raise CommandError(f"another `taskward up` is starting the worker in {state_dir}", UNAVAILABLE) from error
+            raise Unavailable(f"another `taskward up` is starting the worker in {state_dir}") from error
         yield

@@ -1,0 +1,70 @@
+"""``taskward config``: what the configuration says, and what is made of it."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taskward.cli import options, places, resolved, supervision, toml
+from taskward.cli.programs import programs
+from taskward.core.settings import Settings
+
+
+@click.group()
+def config() -> None:
+    """Show the configuration and what is made of it."""
+
+
+@config.command()
+@options.config
+@options.as_json
+@click.option("--origin", is_flag=True, help="Say for each value whether it comes from the file or is a default.")
+def show(config: Path | None, as_json: bool, origin: bool) -> None:
+    """Print every setting with its value. Secrets are never in it, only paths to them.
+
+    \b
+    Examples:
+      taskward config show --origin
+      taskward config show --config worker.toml --json | jq .worker
+
+    Exit codes: 0 printed, 64 the file cannot be used (the text names the key).
+    """
+    file = places.find_config(config)
+    sections = resolved.sections(Settings.load(file))
+    given = tomllib.loads(file.read_text())
+    if as_json:
+        options.print_json(_with_origin(sections, given, file) if origin else sections)
+    elif origin:
+        for name, key, value, source in _rows(sections, given, file):
+            click.echo(f"{name}.{key} = {toml.value(value)}  # {source}")
+    else:
+        click.echo(toml.document(sections), nl=False)
+
+
+@config.command()
+@options.config
+def supervisord(config: Path | None) -> None:
+    """Print the supervisord configuration that `taskward up` would use.
+
+    \b
+    Example:
+      taskward config supervisord > /etc/supervisor/conf.d/taskward.conf
+    """
+    settings = places.load(config)
+    click.echo(supervision.configuration(settings.layout.state_dir, programs(settings)), nl=False)
+
+
+def _rows(sections: Mapping[str, Any], given: Mapping[str, Any], file: Path) -> Iterator[tuple[str, str, Any, str]]:
+    for name, table in sections.items():
+        for key, value in table.items():
+            if value is not None:
+                yield name, key, value, str(file) if key in given.get(name, {}) else "default"
+
+
+def _with_origin(sections: Mapping[str, Any], given: Mapping[str, Any], file: Path) -> dict[str, dict[str, Any]]:
+    shown: dict[str, dict[str, Any]] = {}
+    for name, key, value, source in _rows(sections, given, file):
+        shown.setdefault(name, {})[key] = {"value": value, "origin": source}
+    return shown

@@ -1,0 +1,183 @@
+"""``taskward doctor``: is this machine fit for a worker, and the configuration fit for its Taskcluster?"""
+
+import email.utils
+import grp
+import os
+import pwd
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from taskward.cli import options, places
+from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
+from taskward.core.errors import ConfigurationError, TaskwardError
+from taskward.core.redis_server import find_server
+from taskward.core.settings import Settings
+from taskward.core.taskcluster import Credentials, Taskcluster
+
+_MAX_SKEW_S: Final = 60
+_TIMEOUT_S: Final = 10.0
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: `state` is ``ok``, ``warning`` (works, with less) or ``failed``; `text` has the remedy."""
+
+    check: str
+    state: str
+    text: str
+
+
+@click.command()
+@options.config
+@options.as_json
+def doctor(config: Path | None, as_json: bool) -> None:
+    """Check this machine and, when there is a configuration, its Taskcluster and credentials. Changes nothing.
+
+    \b
+    Examples:
+      taskward doctor
+      taskward doctor --config worker.toml --json
+
+    Exit codes: 0 fit (perhaps with warnings), 1 a check failed.
+    """
+    findings = [*machine(), *_of_configuration(config)]
+    if as_json:
+        options.print_json([asdict(each) for each in findings])
+    else:
+        for each in findings:
+            click.echo(f"{click.style(f'{each.state:<8}', fg=_COLOURS[each.state])}{each.check}: {each.text}")
+    sys.exit(any(each.state == "failed" for each in findings))
+
+
+def machine() -> Iterator[Finding]:
+    """The checks that need no configuration."""
+    yield _redis()
+    for program, package in (("gpg", "gnupg"), ("setpriv", "util-linux"), ("flock", "util-linux")):
+        yield _program(program, package, "failed")
+    yield _program("bsdtar", "libarchive-tools", "warning")
+    yield _cgroups()
+    yield _users()
+    yield from (Finding("isolation", "warning", text) for text in missing_isolation())
+
+
+def deployment(settings: Settings) -> Iterator[Finding]:
+    """The checks against Taskcluster: reachable, clocks agree, the credentials suffice."""
+    wanted = settings.taskcluster
+    client = Taskcluster(wanted.root_url, timeout_s=_TIMEOUT_S, ca_file=str(wanted.ca_file) if wanted.ca_file else None)
+    yield _guarded("root URL", lambda: _reachable(client))
+    yield _guarded("clock", lambda: _clock(wanted.root_url, str(wanted.ca_file) if wanted.ca_file else True))
+    yield _guarded("credentials", lambda: _scopes(client, settings))
+
+
+def _of_configuration(config: Path | None) -> Iterator[Finding]:
+    try:
+        file = places.find_config(config)
+    except click.ClickException as error:
+        if config:
+            raise
+        yield Finding("configuration", "warning", error.message)
+        return
+    try:
+        settings = Settings.load(file)
+    except ConfigurationError as error:
+        yield Finding("configuration", "failed", str(error))
+        return
+    yield Finding("configuration", "ok", str(file))
+    yield from deployment(settings)
+
+
+def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except (TaskwardError, OSError, ValueError) as error:
+        return Finding(check, "failed", str(error))
+
+
+def _redis() -> Finding:
+    try:
+        return Finding("redis", "ok", str(find_server()))
+    except ConfigurationError as error:
+        return Finding("redis", "failed", str(error))
+
+
+def _program(name: str, package: str, otherwise: str) -> Finding:
+    found = shutil.which(name)
+    return Finding(name, "ok", found) if found else Finding(name, otherwise, f"missing; apt-get install {package}")
+
+
+def _cgroups() -> Finding:
+    if os.geteuid() != 0:
+        return Finding("cgroups", "warning", "only root can make cgroups; tasks are ended by process group")
+    root = Path("/sys/fs/cgroup")
+    unified = root if (root / "cgroup.controllers").exists() else root / "unified"
+    controllers = unified / "cgroup.controllers"
+    if not controllers.exists():
+        return Finding("cgroups", "warning", "no cgroup v2: tasks are ended by sweeping their user's processes")
+    names = controllers.read_text().split()
+    if unified == root and {"memory", "pids"} <= set(names):
+        return Finding("cgroups", "ok", "v2 with limits and kill")
+    return Finding("cgroups", "ok", f"v2 at {unified} for kill; limits by v1 where it has the controllers")
+
+
+def _users() -> Finding:
+    missing = [name for name in ROLE_USERS.values() if not _known(pwd.getpwnam, name)]
+    missing += [name for name in GROUPS if not _known(grp.getgrnam, name)]
+    if not missing:
+        return Finding("users", "ok", "all users and groups are there")
+    if os.geteuid() == 0:
+        return Finding("users", "ok", "missing ones are made by the first `taskward up`")
+    return Finding("users", "warning", "the worker's users are missing; they are made when root starts the worker")
+
+
+def _known(find: Callable[[str], object], name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _reachable(client: Taskcluster) -> Finding:
+    client.call("GET", "queue", "ping", give_up_after_s=0)
+    return Finding("root URL", "ok", client.root_url)
+
+
+def _clock(root_url: str, verify: Any) -> Finding:
+    import requests
+
+    answer = requests.get(f"{root_url.rstrip('/')}/api/queue/v1/ping", timeout=_TIMEOUT_S, verify=verify)
+    if "Date" not in answer.headers:
+        return Finding("clock", "warning", "the answer has no Date")
+    skew_s = abs((datetime.now(UTC) - email.utils.parsedate_to_datetime(answer.headers["Date"])).total_seconds())
+    if skew_s > _MAX_SKEW_S:
+        return Finding(
+            "clock", "failed", f"{skew_s:.0f} s off; credentials are refused; set the clock (systemd-timesyncd, chrony)"
+        )
+    return Finding("clock", "ok", f"within {max(1, round(skew_s))} s of Taskcluster's")
+
+
+def _scopes(client: Taskcluster, settings: Settings) -> Finding:
+    wanted, worker = settings.taskcluster, settings.worker
+    certificate = wanted.certificate_file.read_text().strip() if wanted.certificate_file else ""
+    credentials = Credentials(wanted.client_id, wanted.access_token_file.read_text().strip(), certificate)
+    have = client.call("GET", "auth", "scopes/current", credentials, give_up_after_s=0).get("scopes", [])
+    needed = [
+        f"queue:claim-work:{worker.task_queue_id}",
+        f"queue:worker-id:{worker.worker_group}/{worker.worker_id}",
+    ]
+    missing = [scope for scope in needed if not any(_covers(scope, each) for each in have)]
+    if missing:
+        return Finding("credentials", "failed", f"{wanted.client_id} lacks {', '.join(missing)}; give it these scopes")
+    return Finding("credentials", "ok", f"{wanted.client_id} may claim from {worker.task_queue_id}")
+
+
+def _covers(scope: str, pattern: str) -> bool:
+    return scope.startswith(pattern[:-1]) if pattern.endswith("*") else scope == pattern

@@ -1,0 +1,54 @@
+"""``taskward drain``."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+from redis.exceptions import RedisError
+
+from taskward.cli import options, places
+from taskward.cli.errors import Forbidden, Unavailable
+from taskward.cli.redisview import View, quick
+from taskward.core import keys
+from taskward.core.settings import Settings
+
+_POLL_S: Final = 0.5
+
+
+@click.command()
+@options.config
+@click.option("--undo", is_flag=True, help="Claim tasks again.")
+@click.option("--wait/--no-wait", default=True, help="Return when the last task is resolved (default), or at once.")
+def drain(config: Path | None, undo: bool, wait: bool) -> None:
+    """Claim nothing more, and wait until the running tasks are resolved. It stays so until --undo.
+
+    \b
+    Examples:
+      taskward drain && taskward down
+      taskward drain --undo
+
+    Exit codes: 0 drained, 69 the worker does not run, 77 ask as root or the worker's user.
+    """
+    settings = places.load(config)
+    try:
+        _drain(settings, undo, wait)
+    except PermissionError as error:
+        raise Forbidden(
+            f"{error.filename}: {error.strerror}; ask as root, or the user who started the worker"
+        ) from error
+    except (RedisError, OSError) as error:
+        raise Unavailable(f"the worker does not run: {error}; start it with: taskward up") from error
+
+
+def _drain(settings: Settings, undo: bool, wait: bool) -> None:
+    with quick(settings.redis("admin")) as redis:
+        if undo:
+            redis.delete(keys.DRAIN)
+            click.echo("claiming again")
+            return
+        redis.set(keys.DRAIN, "1")
+        click.echo("no more claims")
+        while wait and (runs := View.take(redis).runs):
+            click.echo(f"\r{len(runs)} running ", nl=False, err=True)
+            time.sleep(_POLL_S)

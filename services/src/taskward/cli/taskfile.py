@@ -1,0 +1,70 @@
+"""Makes a whole task definition out of what a person wrote."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from taskward.cli.errors import CommandError
+from taskward.core.clock import format_time
+
+_DEADLINE: Final = timedelta(hours=24)
+_EXPIRES: Final = timedelta(days=28)
+_DEFINITION_ONLY: Final = frozenset({"payload", "metadata", "taskQueueId", "provisionerId", "workerType"})
+_MAX_BYTES: Final = 1 << 20
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """The table in a YAML or JSON file; ``-`` is standard input.
+
+    Raises:
+        CommandError: it cannot be read, or is no table.
+    """
+    try:
+        text = Path("/dev/stdin" if str(path) == "-" else path).read_text()
+        if len(text) > _MAX_BYTES:
+            raise CommandError(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"{path}: {error}") from error
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise CommandError(f"{path}: must be a task definition or a payload, that is a table")
+    return json.loads(json.dumps(data, default=_plain))  # type: ignore[no-any-return]  # a dict, as checked above
+
+
+def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: datetime) -> dict[str, Any]:
+    """A definition for `createTask`: what is written, and defaults for the rest.
+
+    Args:
+        written: a task definition, or only its payload (told apart by the definition's own keys).
+        task_queue_id: where to run it when the definition does not say.
+        name: for `metadata.name`.
+        now: when it is created.
+    """
+    given = dict(written) if written.keys() & _DEFINITION_ONLY else {"payload": dict(written)}
+    metadata = {
+        "name": name,
+        "description": "run by hand",
+        "owner": "nobody@example.com",
+        "source": "https://example.com/",
+    }
+    queue = {} if "provisionerId" in given else {"taskQueueId": task_queue_id}
+    return {
+        **queue,
+        "created": format_time(now),
+        "deadline": format_time(now + _DEADLINE),
+        "expires": format_time(now + _EXPIRES),
+        "payload": {},
+        **given,
+        "metadata": metadata | dict(given.get("metadata", {})),
+    }
+
+
+def _plain(value: Any) -> str:
+    """YAML reads a bare time as a time; the queue wants it as text."""
+    if isinstance(value, datetime):
+        return format_time(value)
+    return str(value)
