@@ -10,11 +10,14 @@ from typing import Any
 
 from taskward.devcluster.clock import Clock, write_instant
 from taskward.devcluster.database import Database
-from taskward.devcluster.errors import RequestConflict, ResourceNotFound
+from taskward.devcluster.errors import InputError, RequestConflict, ResourceNotFound
 from taskward.devcluster.scopes import ScopeSet
 
 _ASSUME = "assume:"
 _CACHED_EXPANSIONS = 1024
+#: Far beyond what real roles bring; reached only by roles that feed themselves for ever.
+_MOST_SCOPES = 20_000
+_LONGEST_SCOPE = 2048
 
 #: What everybody may do, with or without credentials, as on the usual deployments.
 ANONYMOUS_SCOPES = [
@@ -76,7 +79,8 @@ class Roles:
     def create(self, role_id: str, description: str, scopes: list[str]) -> dict[str, Any]:
         """Store a role and return it.
 
-        Raises ``RequestConflict`` when there is another one of that id.
+        Raises ``RequestConflict`` when there is another one of that id, and ``InputError`` when its
+        parameter would grow without end.
         """
         with self._database.transaction() as db:
             existing = self._find(db, role_id)
@@ -89,7 +93,7 @@ class Roles:
     def update(self, role_id: str, description: str, scopes: list[str]) -> dict[str, Any]:
         """Change a role and return it.
 
-        Raises ``ResourceNotFound``.
+        Raises ``ResourceNotFound``, and ``InputError`` as ``create`` does.
         """
         with self._database.transaction() as db:
             self.get(role_id)
@@ -153,6 +157,8 @@ def _closure(scopes: Iterable[str], roles: list[tuple[str, list[str]]]) -> Scope
                 if addition not in reached:
                     reached.add(addition)
                     waiting.append(addition)
+                    if len(reached) > _MOST_SCOPES or len(addition) > _LONGEST_SCOPE:
+                        raise InputError(f"Role `{role_id}` feeds itself: its parameter grows without end")
     return ScopeSet.of(reached)
 
 
