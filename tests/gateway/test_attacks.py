@@ -194,7 +194,7 @@ def test_half_a_request_holds_no_thread(gateway: Gateway) -> None:
         log.finish()
         began = time.monotonic()
         assert gateway.answer(f"/log/{log.token}")[2] == b"quick\n"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
     finally:
         for sock in sockets:
             sock.close()
@@ -210,7 +210,7 @@ def test_what_only_looks_like_a_request_holds_no_thread(gateway: Gateway, start:
         sock.sendall(start)
     began = time.monotonic()
     assert gateway.answer("/log/wrong")[0] == 401
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     for sock in sockets:
         sock.close()
 
@@ -244,7 +244,7 @@ def test_peers_that_do_not_close_keep_nobody_waiting(gateway: Gateway) -> None:
     kept = [Reader(gateway.port, "/log/wrong") for _ in range(50)]
     began = time.monotonic()
     assert gateway.answer("/log/wrong")[0] == 401
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     for reader in kept:
         reader.sock.close()
 

@@ -41,7 +41,7 @@ def test_five_hundred_idle_readers_do_not_slow_a_quick_one(start_gateway: StartG
     busy.finish()
     began = time.monotonic()
     assert len(gateway.answer(f"/log/{busy.token}")[2]) == 20_000_000
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
     log.write(b"line\n")
     log.finish()

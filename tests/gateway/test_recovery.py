@@ -51,7 +51,7 @@ def test_without_redis_readers_follow_on_and_new_ones_are_told_to_come_again(sta
             began = time.monotonic()
             status, headers, _ = gateway.answer(f"/log/{log.token}")
             assert (status, headers["retry-after"]) == (503, "5")
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 10
             assert '"redis":false' in gateway.answer("/healthz")[2].decode()
             log.write(b"still here\n")
             assert reader.some(11) == b"still here\n"
@@ -71,7 +71,7 @@ def test_sigterm_ends_it_at_once_and_readers_know(start_gateway: StartGateway) -
         reader.some(5)
         began = time.monotonic()
         assert gateway.stop() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8
         assert reader.rest() == b""
         assert not reader.complete
 
