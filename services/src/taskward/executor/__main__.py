@@ -1,0 +1,60 @@
+"""``python -m taskward.executor --config FILE``: one slot; the supervisor starts as many as the worker's capacity."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from taskward.core import log
+from taskward.core.connection import connect
+from taskward.core.errors import ConfigurationError
+from taskward.core.jobs import EXECUTE
+from taskward.core.record import Records
+from taskward.core.safejob import Registry
+from taskward.core.settings import Settings
+from taskward.core.worker import ForkingWorker, sweep_locks
+from taskward.executor.job import Executor
+from taskward.executor.sweep import Sweep
+from taskward.executor.validation import problems
+from taskward.executor.watch import AbortReasons
+
+_EX_CONFIG: Final = 64
+_UMASK: Final = 0o027
+
+_logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Works until it is told to stop; 64 when the configuration cannot be used."""
+    parser = argparse.ArgumentParser(prog="taskward.executor", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the worker's configuration file")
+    log.configure("executor")
+    try:
+        settings = Settings.load(parser.parse_args().config)
+    except ConfigurationError as error:
+        _logger.error("configuration cannot be used", extra={"reason": str(error)})
+        return _EX_CONFIG
+    work(settings)
+    return 0
+
+
+def work(settings: Settings) -> None:
+    """Takes jobs from the queue; everything a job process needs is loaded before it is forked."""
+    os.umask(_UMASK)
+    address = settings.redis("executor")
+    redis = connect(address)
+    problems({})
+    lock_dir = settings.layout.locks(EXECUTE.name)
+    lock_dir.mkdir(parents=True, exist_ok=True)
+    settings.layout.tasks.mkdir(parents=True, exist_ok=True)
+    sweep_locks(lock_dir)
+    Sweep(settings, Records(redis)).run()
+    registry = Registry(EXECUTE.name)
+    registry.add("execute", Executor(settings, redis, AbortReasons(address)).execute, task_id=str, run_id=int)
+    ForkingWorker("executor", registry, redis, lock_dir).work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

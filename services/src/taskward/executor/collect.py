@@ -1,0 +1,164 @@
+"""Moves a run's artifacts into its outbox, once every process of the task is dead.
+
+Two steps, each of which may be repeated after a crash: first a plan is made and written down (`plan.json`, for us alone),
+then the files are moved as the plan says. What has been moved already is left as it is.
+
+A file is moved by renaming it when it belongs to the task's user alone, has one name, lies on the same file system and
+nobody has it open for writing; otherwise it is copied from a descriptor that the task's user has opened. Both begin
+with that descriptor, so nothing that the user cannot read gets into the outbox.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import stat
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from taskward.core.outbox import Entry
+from taskward.executor.ownership import give_to_group, group_id
+from taskward.executor.plan import Plan
+from taskward.executor.reader import Opened, Reader
+
+PLAN: Final = "plan.json"
+OUTBOX_GROUP: Final = "tw-uploader"
+_COPY_BYTES: Final = 1 << 26
+
+
+def open_outbox(outbox: Path) -> None:
+    """The directory, which its group may only read."""
+    outbox.mkdir(parents=True, exist_ok=True)
+    give_to_group(outbox, OUTBOX_GROUP, 0o2750)
+
+
+def save_plan(plan: Plan, outbox: Path) -> None:
+    """Writes down what is about to be moved, whole or not at all."""
+    draft = outbox / f".{PLAN}"
+    draft.write_text(json.dumps({"entries": [asdict(entry) for entry in plan.entries], "sources": plan.sources}))
+    draft.chmod(0o600)
+    draft.rename(outbox / PLAN)
+
+
+def load_plan(plan: Plan, outbox: Path) -> bool:
+    """Fills `plan` with what an earlier life wrote down; False when it did not get so far."""
+    try:
+        data = json.loads((outbox / PLAN).read_text())
+    except FileNotFoundError:
+        return False
+    plan.entries[:] = [Entry(**entry) for entry in data["entries"]]
+    plan.sources.update(data["sources"])
+    return True
+
+
+def move_all(plan: Plan, reader: Reader, outbox: Path, task_uid: int) -> None:
+    """Moves every file of the plan that is not there yet; what cannot be had becomes an error artifact.
+
+    Raises:
+        EngineFailed: the process that reads for the task is gone.
+    """
+    target = os.open(outbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for file, path in plan.sources.items():
+            if not (outbox / file).exists():
+                _move(plan, reader, target, file, path, task_uid)
+    finally:
+        os.close(target)
+
+
+def take_copy(source: int, outbox: Path, file: str) -> int:
+    """Copies the open file `source`, as it is at this moment, into the outbox; its size in bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = os.open(outbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _copy(source, target, file)
+    finally:
+        os.close(target)
+    return (outbox / file).stat().st_size
+
+
+def _move(plan: Plan, reader: Reader, target: int, file: str, path: str, task_uid: int) -> None:
+    try:
+        opened = reader.open(path)
+    except OSError as error:
+        plan.spoil(file, "file-not-readable-on-worker", f"Could not read file '{path}' as task user: {error.strerror}")
+        return
+    try:
+        if not _rename(opened, target, file, task_uid):
+            _copy(opened.file, target, file)
+    except OSError as error:
+        plan.spoil(file, "invalid-resource-on-worker", f"Could not copy file '{path}': {error.strerror}")
+    finally:
+        os.close(opened.file)
+        os.close(opened.directory)
+
+
+def _rename(opened: Opened, target: int, file: str, task_uid: int) -> bool:
+    """Whether the file could be had by renaming; a name that has come to mean another file is not trusted."""
+    found = os.fstat(opened.file)
+    if found.st_uid != task_uid or found.st_nlink != 1 or _is_written(opened.file):
+        return False
+    here = os.stat(opened.name, dir_fd=opened.directory, follow_symlinks=False)
+    if not os.path.samestat(here, found):
+        return False
+    try:
+        os.rename(opened.name, file, src_dir_fd=opened.directory, dst_dir_fd=target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise
+    if not os.path.samestat(os.stat(file, dir_fd=target, follow_symlinks=False), found):
+        os.unlink(file, dir_fd=target)
+        return False
+    _give_away(opened.file)
+    return True
+
+
+def _is_written(file: int) -> bool:
+    """Whether somebody still has it open for writing: then the kernel grants no read lease."""
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return True
+    return False
+
+
+def _copy(source: int, target: int, file: str) -> None:
+    """Complete under its name, or not there."""
+    draft = f".{file}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(draft, dir_fd=target)
+    copy = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400, dir_fd=target)
+    try:
+        at = 0
+        while sent := _send(copy, source, at):
+            at += sent
+        _give_away(copy)
+    except OSError:
+        os.unlink(draft, dir_fd=target)
+        raise
+    finally:
+        os.close(copy)
+    os.rename(draft, file, src_dir_fd=target, dst_dir_fd=target)
+
+
+def _send(copy: int, source: int, at: int) -> int:
+    """Inside the kernel; between file systems that cannot, through a pipe of the kernel."""
+    try:
+        return os.copy_file_range(source, copy, _COPY_BYTES, at)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        return os.sendfile(copy, source, at, _COPY_BYTES)
+
+
+def _give_away(file: int) -> None:
+    """Ours, for the uploader to read, for nobody to change."""
+    os.fchown(file, os.geteuid(), group_id(OUTBOX_GROUP))
+    os.fchmod(file, stat.S_IRUSR | stat.S_IRGRP)

@@ -1,0 +1,55 @@
+"""The files that the payload wants to be kept."""
+
+from datetime import timedelta
+from typing import Final
+
+from taskward.core.clock import parse_time
+from taskward.executor import collect
+from taskward.executor.errors import MalformedPayload
+from taskward.executor.features.feature import Feature
+from taskward.executor.plan import Plan
+from taskward.executor.reader import Reader, serve
+
+_TOLERANCE: Final = timedelta(seconds=1)
+
+
+class Artifacts(Feature):
+    """``payload.artifacts``."""
+
+    name = "Artifact Uploads"
+
+    def requested(self) -> bool:
+        """When there are any."""
+        return bool(self.task.payload.artifacts)
+
+    def start(self) -> None:
+        """Refuses expiry dates that the queue would refuse later."""
+        deadline = parse_time(self.task.definition["deadline"])
+        for request in self.task.payload.artifacts:
+            if request.expires is None:
+                continue
+            if request.expires < deadline - _TOLERANCE:
+                when = f"expires before task deadline ({request.expires} is before {deadline})"
+            elif request.expires > self.task.expires + _TOLERANCE:
+                when = f"expires after task expiry ({request.expires} is after {self.task.expires})"
+            else:
+                continue
+            raise MalformedPayload(f"malformed payload: artifact '{request.path}' {when}")
+
+    def stop(self) -> None:
+        """Finds and moves them; see `collect`."""
+        task, identity = self.task, self.task.engine.identity
+        outbox = task.layout.outbox(task.run)
+        plan = Plan(task.log, task.reserved, task.expires, task.settings.executor.max_artifacts)
+        collect.open_outbox(outbox)
+        absolute_allowed = task.engine.isolated
+        connection = task.engine.as_task(serve(identity.home, task.layout.state_dir, absolute_allowed))
+        with Reader(connection) as reader:
+            if not collect.load_plan(plan, outbox):
+                for request in task.payload.artifacts:
+                    plan.add(request, reader.find)
+                collect.save_plan(plan, outbox)
+            collect.move_all(plan, reader, outbox, identity.uid)
+        task.entries += plan.entries
+        if plan.first_error:
+            task.fail(plan.first_error)

@@ -1,0 +1,46 @@
+"""Signed hashes of the artifacts: here only what has to be signed is put together; the signer is the uploader's affair."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from taskward.core.clock import format_time
+from taskward.core.outbox import Entry
+from taskward.core.outcome import exception
+from taskward.executor.collect import open_outbox, take_copy
+from taskward.executor.features.feature import Feature
+
+CERTIFIED_LOG: Final = "public/logs/certified.log"
+_FILE: Final = "certified.log"
+_SIGNED: Final = {
+    "chainOfTrust": ("public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig"),
+    "generateCertificate": ("public/logs/certificate.json.gpg",),
+}
+
+
+class ChainOfTrust(Feature):
+    """``features.chainOfTrust``, and ``features.generateCertificate``, its first form."""
+
+    name = "Chain of Trust"
+
+    def requested(self) -> bool:
+        """One of the two."""
+        return bool(self.task.payload.features & _SIGNED.keys())
+
+    def reserved(self) -> Sequence[str]:
+        """The signed documents and the log that they vouch for."""
+        wanted = [name for key, names in _SIGNED.items() if key in self.task.payload.features for name in names]
+        return (*wanted, CERTIFIED_LOG)
+
+    def stop(self) -> None:
+        """A copy of the log as it is now: later lines are not vouched for."""
+        task = self.task
+        outbox = task.layout.outbox(task.run)
+        try:
+            open_outbox(outbox)
+            with task.log.path.open("rb") as log:
+                size_bytes = take_copy(log.fileno(), outbox, _FILE)
+        except OSError as error:
+            task.fail(exception("internal-error", f"the log could not be certified: {error.strerror}"))
+            return
+        expires = format_time(task.expires)
+        task.entries.append(Entry(CERTIFIED_LOG, _FILE, size_bytes, "text/plain; charset=utf-8", "gzip", expires))

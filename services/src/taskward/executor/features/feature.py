@@ -1,0 +1,80 @@
+"""The contract of a feature, and the checks that hold for all of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from taskward.executor.errors import MalformedPayload
+from taskward.executor.task import Task
+
+
+class Feature:
+    """One feature of one run.
+
+    `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `stop`, after every
+    process of the task is dead. `stop` is called if `start` was, even when that failed, and it may be called in another
+    process than `start` (after a crash), so it finds out from the task and from Redis what there is to stop.
+
+    Attributes:
+        name: for people.
+        key: of ``payload.features``; empty for a feature that every task has.
+    """
+
+    name: ClassVar[str]
+    key: ClassVar[str] = ""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def requested(self) -> bool:
+        """Whether the task has it."""
+        return not self.key or self.key in self.task.payload.features
+
+    def scopes(self) -> Sequence[str]:
+        """What ``task.scopes`` must satisfy."""
+        return ()
+
+    def reserved(self) -> Sequence[str]:
+        """Names of artifacts that it publishes; the payload's own artifacts must not have them."""
+        return ()
+
+    def start(self) -> None:
+        """Before the commands.
+
+        Raises:
+            TaskEnded: the task cannot have it.
+            EngineFailed: this machine cannot give it.
+        """
+
+    def stop(self) -> None:
+        """After the commands; errors are told to the task (`Task.fail`)."""
+
+
+def admit(feature: Feature) -> None:
+    """Checks a requested feature's scopes and reserves its artifact names.
+
+    Raises:
+        MalformedPayload: scopes are missing, or a name is taken.
+    """
+    task = feature.task
+    has = [str(scope) for scope in task.definition.get("scopes", ())]
+    if any(not satisfies(has, scope) for scope in feature.scopes()):
+        raise MalformedPayload(
+            f'Feature "{feature.name}" requires scopes:\n\n{_list(feature.scopes())}\n\nbut task only has scopes:\n\n'
+            f"{_list(has)}\n\nYou probably should add some scopes to your task definition."
+        )
+    for name in feature.reserved():
+        owner = task.reserved.setdefault(name, feature.name)
+        if owner != feature.name:
+            raise MalformedPayload(
+                f'Feature "{feature.name}" wishes to publish artifact {name} but feature {owner} has already '
+                "reserved this artifact name"
+            )
+
+
+def satisfies(has: Iterable[str], wanted: str) -> bool:
+    """Whether one of the scopes `has` is `wanted`, or ends in ``*`` and begins it."""
+    return any(wanted == scope or (scope.endswith("*") and wanted.startswith(scope[:-1])) for scope in has)
+
+
+def _list(scopes: Iterable[str]) -> str:
+    return "\n".join(f"  {scope}" for scope in scopes) or "  (none)"

@@ -1,0 +1,103 @@
+"""The one function of the queue ``execute``: a run, from claimed to uploading, whatever has happened to it before."""
+
+import logging
+from collections.abc import Callable
+
+from redis import Redis
+
+from taskward.core import log
+from taskward.core.errors import PhaseConflict
+from taskward.core.ids import RunId
+from taskward.core.outcome import exception
+from taskward.core.process import is_alive, this_life
+from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
+from taskward.core.settings import Settings
+from taskward.executor.engine import Engine
+from taskward.executor.errors import OwnerAlive
+from taskward.executor.life import Life
+from taskward.executor.native import NativeEngine
+from taskward.executor.report import tell_death
+from taskward.executor.sweep import Sweep
+from taskward.executor.task import Task
+from taskward.executor.tasklog import TaskLog
+from taskward.executor.watch import AbortReasons, Termination, Watch
+
+EngineFactory = Callable[[RunId, Settings], Engine]
+
+_logger = logging.getLogger(__name__)
+
+
+def native(run: RunId, settings: Settings) -> Engine:
+    """The engine for payloads without an image."""
+    return NativeEngine(run, settings.layout, settings.executor)
+
+
+class Executor:
+    """Carries runs out, one at a time."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, abort_reasons: AbortReasons, engine: EngineFactory = native
+    ) -> None:
+        self._settings, self._redis, self._abort_reasons, self._engine = settings, redis, abort_reasons, engine
+        self._records = Records(redis)
+
+    def execute(self, task_id: str, run_id: int) -> None:
+        """Takes the run as far as it can go here; harmless for a run that is unknown or further already.
+
+        Raises:
+            OwnerAlive: another process works on it; to be tried again.
+        """
+        run = RunId(task_id, run_id)
+        record = self._records.read(run)
+        if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD:
+            return
+        if record.owner and is_alive(record.owner) and record.owner != this_life():
+            raise OwnerAlive(f"run {run}: {record.owner} works on it")
+        logger = log.for_run(_logger, run)
+        try:
+            self._carry_out(record, logger)
+        except PhaseConflict as conflict:
+            logger.warning("somebody else has the run", extra={"found": conflict.found})
+            return
+        self._clean(run)
+
+    def _carry_out(self, record: Record, logger: log.RunLogger) -> None:
+        run = record.run
+        termination = Termination()
+        task_log = TaskLog.open(self._settings.layout.log_directory(run))
+        task = Task(record, self._settings, self._redis, task_log, self._engine(run, self._settings))
+        watch = Watch(
+            termination, lambda: self._abort_reasons.ask(run), task_log, self._settings.executor.max_log_bytes
+        )
+        life = Life(task, watch)
+        logger.info("run begins", extra={"phase": record.phase})
+        if record.phase == "claimed":
+            life.begin()
+        else:
+            self._take_over(life, task)
+        logger.info("run handed over", extra={"outcome": task.outcome.reason if task.outcome else "completed"})
+
+    def _take_over(self, life: Life, task: Task) -> None:
+        """A run whose process has died is not run again; what was collected still counts."""
+        record = task.record
+        died_collecting = record.phase == "collecting"
+        task.engine.kill()
+        remains = task.engine.remains()
+        if not died_collecting:
+            tell_death(task.log, record, remains)
+            task.fail(exception("worker-shutdown", "the process that ran the task died; the queue will run it again"))
+        elif record.outcome is not None and not record.outcome.succeeded:
+            task.fail(record.outcome)
+        self._records.move(
+            record.run, (record.phase,), "collecting", this_life(), replace=record.owner, outcome=task.outcome
+        )
+        life.adopt()
+        if died_collecting:
+            life.collect()
+        else:
+            life.hand_over_log()
+
+    def _clean(self, run: RunId) -> None:
+        """Off the path: the uploaders are at work already."""
+        self._engine(run, self._settings).remove()
+        Sweep(self._settings, self._records).run()

@@ -1,0 +1,165 @@
+"""The life of one run in the executor: prepare, run, collect, hand over; each phase written to the record before its work."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from taskward.core.outbox import Index, balance
+from taskward.core.outcome import COMPLETED, Outcome, exception
+from taskward.core.process import this_life
+from taskward.executor import features
+from taskward.executor.collect import open_outbox
+from taskward.executor.commands import Commands
+from taskward.executor.environment import environment
+from taskward.executor.errors import EngineFailed, TaskEnded
+from taskward.executor.features.chain_of_trust import ChainOfTrust
+from taskward.executor.features.feature import Feature, admit
+from taskward.executor.payload import Payload, PayloadRefused
+from taskward.executor.report import tell_problems
+from taskward.executor.task import Task
+from taskward.executor.watch import Watch
+
+_BATCHES_PER_UPLOADER: Final = 4
+
+_logger = logging.getLogger(__name__)
+
+
+class Life:
+    """Everything that happens to a run here; for the one process that owns it."""
+
+    def __init__(self, task: Task, watch: Watch) -> None:
+        self._task, self._watch = task, watch
+        self._owner = this_life()
+        self._started: list[Feature] = []
+
+    def begin(self) -> None:
+        """A run that was just claimed: from its first line to its last command, and then `collect`.
+
+        Raises:
+            PhaseConflict: somebody else has it; nothing was done.
+        """
+        self._move(("claimed",), "preparing")
+        self._attempt(self._prepare)
+        if self._task.outcome is None:
+            self._move(("preparing",), "running")
+            self._attempt(self._run)
+        self.collect()
+
+    def adopt(self) -> None:
+        """Puts the features back as they were, for a run whose process has died: nothing is started, all are stopped."""
+        self._started = [features.BackingLog(self._task)]
+        try:
+            self._read_payload()
+        except TaskEnded as end:
+            self._task.fail(end.outcome)
+            return
+        for kind in features.ORDER[1:]:
+            feature = kind(self._task)
+            if feature.requested():
+                self._attempt(lambda feature=feature: admit(feature))  # type: ignore[misc]
+                self._started.append(feature)
+
+    def collect(self) -> None:
+        """Kills what is left, stops the features, and hands the outbox to the uploaders."""
+        task = self._task
+        self._attempt(task.engine.kill)
+        self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
+        for feature in reversed(self._started):
+            self._attempt(feature.stop)
+        task.records.worsen(task.run, task.outcome or COMPLETED)
+        index = self._index()
+        outbox = task.layout.outbox(task.run)
+        open_outbox(outbox)
+        index.write(outbox)
+        task.records.fan_out(task.run, self._owner, len(index.batches))
+
+    def hand_over_log(self) -> None:
+        """Only the log, for a run that died with its process."""
+        self._started = self._started[:1]
+        self.collect()
+
+    def _prepare(self) -> None:
+        backing_log = features.BackingLog(self._task)
+        self._started.append(backing_log)
+        backing_log.start()
+        self._read_payload()
+        admit(backing_log)
+        for warning in self._task.engine.prepare():
+            self._task.log.warn(warning)
+        for kind in features.ORDER[1:]:
+            self._start(kind(self._task))
+
+    def _read_payload(self) -> None:
+        task = self._task
+        try:
+            task.payload = Payload.parse(
+                task.run.task_id, task.definition.get("payload"), task.settings.worker.max_run_time_s
+            )
+        except PayloadRefused as refused:
+            tell_problems(task.log, refused)
+            raise
+
+    def _start(self, feature: Feature) -> None:
+        if feature.requested():
+            admit(feature)
+            self._started.append(feature)
+            feature.start()
+
+    def _run(self) -> None:
+        task = self._task
+        self._watch.limit(task.payload.max_run_time_s)
+        group = str(task.definition.get("taskGroupId", task.run.task_id))
+        variables = environment(
+            task.run, group, task.engine.identity, task.settings, task.payload.env, task.environment
+        )
+        Commands(task.payload, task.engine, task.log, self._watch).run(variables)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Does `step`; what goes wrong becomes the run's outcome, unless something went wrong before."""
+        task = self._task
+        try:
+            step()
+        except TaskEnded as end:
+            task.fail(end.outcome)
+        except EngineFailed as error:
+            _logger.error("engine failed", extra={"run": task.run.key, "reason": str(error)})
+            task.fail(exception("internal-error", f"the worker could not run the task: {error}"))
+        except OSError as error:
+            _logger.exception("system error", extra={"run": task.run.key})
+            task.fail(exception("internal-error", f"the worker could not run the task: {error}"))
+
+    def _move(self, allowed: tuple[str, ...], phase: str, outcome: Outcome | None = None) -> None:
+        task = self._task
+        task.records.move(task.run, allowed, phase, self._owner, outcome=outcome)
+
+    def _index(self) -> Index:
+        task = self._task
+        payload, most = task.payload, _BATCHES_PER_UPLOADER * task.settings.uploader.processes
+        stopped = {type(feature) for feature in self._started}
+        entries = tuple(task.entries)
+        backing = payload.backing_log if "backingLog" in payload.features else ""
+        certifies = ChainOfTrust in stopped
+        return Index(
+            entries=entries,
+            batches=balance(entries, most) if entries else (),
+            log=str(task.log.path),
+            live_log_name=payload.live_log if features.LiveLog in stopped and backing else "",
+            backing_log_name=backing,
+            expires=str(task.definition["expires"]),
+            certify=certifies and "chainOfTrust" in payload.features,
+            certificate=certifies and "generateCertificate" in payload.features,
+            environment=_environment(task),
+        )
+
+
+def _environment(task: Task) -> dict[str, str]:
+    """What the signed documents may say of this machine."""
+    told = task.settings.environment
+    known = {
+        "publicIpAddress": told.public_ip_address,
+        "privateIpAddress": told.private_ip_address,
+        "instanceId": told.instance_id,
+        "instanceType": told.instance_type,
+        "region": told.region,
+    }
+    return {name: value for name, value in known.items() if value}

@@ -1,0 +1,160 @@
+"""The engine without containers: as root a fresh OS user, directory and control group for each run.
+
+As an ordinary user the tasks run as that user, which isolates nothing; the task's log says so.
+"""
+
+import contextlib
+import getpass
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from socket import socket
+from typing import Final
+
+from taskward.core.ids import RunId
+from taskward.core.layout import Layout
+from taskward.core.settings import ExecutorSettings
+from taskward.executor import account, processes, spawn
+from taskward.executor.cgroup import Cgroup
+from taskward.executor.engine import Identity, Program, Remains
+from taskward.executor.errors import EngineFailed
+
+_KILL_WITHIN_S: Final = 30.0
+_FIRST_PAUSE_S: Final = 0.0005
+_LONGEST_PAUSE_S: Final = 0.05
+_REMOVE_WITHIN_S: Final = 900
+
+_logger = logging.getLogger(__name__)
+
+
+class NativeEngine:
+    """See `engine.Engine`."""
+
+    name = "native"
+
+    def __init__(self, run: RunId, layout: Layout, settings: ExecutorSettings) -> None:
+        self._run, self._settings = run, settings
+        self._home = layout.task_directory(run)
+        self._counter = layout.state_dir / "locks" / "accounts"
+        self._cgroup = Cgroup(layout.state_dir, run.directory)
+        self._is_root = os.geteuid() == 0
+        self._account: account.Account | None = None
+        self._unlimited: list[str] = []
+
+    @property
+    def isolated(self) -> bool:
+        """As root, yes."""
+        return self._is_root
+
+    @property
+    def identity(self) -> Identity:
+        """User and directory."""
+        if not self._is_root:
+            return Identity(getpass.getuser(), os.getuid(), os.getgid(), self._home)
+        self._account = self._account or account.find(self._home)
+        if self._account is None:
+            raise EngineFailed(f"the user of run {self._run} is gone")
+        return Identity(self._account.name, self._account.uid, self._account.gid, self._home)
+
+    def prepare(self) -> tuple[str, ...]:
+        """User, directory, control group."""
+        processes.adopt_orphans()
+        try:
+            self._unlimited = self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
+            if self._is_root:
+                self._account = account.find(self._home) or account.create(self._run, self._home, self._counter)
+            self._home.mkdir(mode=0o700)
+            os.chown(self._home, self.identity.uid, self.identity.gid)
+        except OSError as error:
+            raise EngineFailed(f"cannot prepare the task's directory {self._home}: {error.strerror}") from error
+        return tuple(self._warnings())
+
+    def start(self, program: Program, log_fd: int) -> spawn.Child:
+        """A new session; see `spawn`."""
+        return spawn.start(self._rights(), program, log_fd)
+
+    def kill(self) -> None:
+        """Control group first, then whatever else the user has; until nothing is found."""
+        deadline, pause_s = time.monotonic() + _KILL_WITHIN_S, _FIRST_PAUSE_S
+        while True:
+            self._cgroup.kill()
+            processes.reap_orphans()
+            survivors = self._survivors()
+            if not survivors:
+                return
+            if time.monotonic() > deadline:
+                raise EngineFailed(f"processes of run {self._run} cannot be killed: {sorted(survivors)[:20]}")
+            self._strike(survivors)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def as_task(self, function: Callable[[socket], None]) -> socket:
+        """A forked process with the task's user; it is in no control group, since it works for us."""
+        return spawn.call(self._rights(), function)
+
+    def remains(self) -> Remains:
+        """What the control group counted."""
+        return Remains(self._cgroup.oom_kills(), self._cgroup.memory_peak_bytes())
+
+    def remove(self) -> None:
+        """The directory first: as long as it is there, a later sweep finds the run."""
+        processes.reap_orphans()
+        remove_tree(self._home)
+        self._cgroup.remove()
+        user = self._account or account.find(self._home) if self._is_root else None
+        if user is not None:
+            account.remove(user)
+            self._account = None
+
+    def _rights(self) -> spawn.Rights:
+        entries = self._cgroup.entries
+        version_2 = next((path.parent for path in entries if (path.parent / "cgroup.kill").exists()), None)
+        return spawn.Rights(
+            identity=self.identity,
+            change_user=self._is_root,
+            cgroup=str(version_2 or ""),
+            joins=tuple(path for path in entries if path.parent != version_2),
+            most_processes=self._settings.pids_limit if "pids_limit" in self._unlimited and self._is_root else 0,
+        )
+
+    def _survivors(self) -> set[int]:
+        found = self._cgroup.members()
+        if not self._is_root:
+            marked = processes.with_variable(f"TASK_WORKDIR={self._home}")
+            return (found | processes.descendants(os.getpid()) | marked) - {os.getpid()}
+        with contextlib.suppress(EngineFailed):
+            found |= processes.of_user(self.identity.uid)
+        return found
+
+    def _strike(self, survivors: set[int]) -> None:
+        if self._is_root:
+            with contextlib.suppress(EngineFailed):
+                processes.kill_user(self.identity.uid, self.identity.gid)
+        else:
+            processes.kill_each(survivors)
+
+    def _warnings(self) -> list[str]:
+        warnings = [f"[executor] {name} is set, but this system cannot enforce it" for name in self._unlimited]
+        if self._is_root:
+            return [text for text in warnings if "pids_limit" not in text]
+        return [
+            f"This worker does not run as root: the task runs as user {getpass.getuser()}, there is no isolation "
+            "between tasks, nor between tasks and the worker",
+            *warnings,
+        ]
+
+
+def remove_tree(path: Path) -> None:
+    """Everything at `path`, whatever a task has made of it: `rm` never follows a link, bears any depth, and needs no memory for it."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:
+        argv = ["rm", "-rf", "--one-file-system", "--", str(path)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_REMOVE_WITHIN_S, check=False)
+        if done.returncode:
+            _logger.warning("directory not removed", extra={"path": str(path), "reason": done.stderr.strip()[:500]})

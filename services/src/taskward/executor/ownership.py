@@ -1,0 +1,25 @@
+"""Who owns what the executor makes: root and one group, where there is such a group; else just ourselves."""
+
+import grp
+import os
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def group_id(name: str) -> int:
+    """The gid of a group of taskward; our own when it does not exist or we are not root."""
+    try:
+        return grp.getgrnam(name).gr_gid if os.geteuid() == 0 else os.getegid()
+    except KeyError:
+        return os.getegid()
+
+
+def give_to_group(path: Path | int, group: str, mode: int) -> None:
+    """Ours, for `group` to read, with `mode`.
+
+    Raises:
+        OSError: it is not ours.
+    """
+    os.chown(path, os.geteuid(), group_id(group))
+    os.chmod(path, mode)  # noqa: PTH101 - a descriptor, too

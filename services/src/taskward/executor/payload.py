@@ -1,0 +1,137 @@
+"""What a task asks for: generic-worker's payload as a value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, Self
+
+from taskward.core.clock import parse_time
+from taskward.executor.errors import MalformedPayload
+from taskward.executor.validation import problems
+
+DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
+DEFAULT_BACKING_LOG: Final = "public/logs/live_backing.log"
+ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
+_NOT_HERE: Final = (
+    "interactive", "loopbackVideo", "loopbackAudio", "runTaskAsCurrentUser", "runAsAdministrator", "hideCmdWindow",
+)  # fmt: skip
+_NOT_YET: Final = ("mounts", "osGroups", "rdpInfo", "supersederUrl", "encryptedEnv")
+
+
+class PayloadRefused(MalformedPayload):
+    """The payload does not conform to the schema; `problems` lists why, one line each."""
+
+    def __init__(self, task_id: str, found: Sequence[str]) -> None:
+        super().__init__(f"validation of payload failed for task {task_id}")
+        self.problems = tuple(found)
+
+
+@dataclass(frozen=True)
+class ArtifactRequest:
+    """One entry of ``payload.artifacts``; empty strings and None stand for the default."""
+
+    type: Literal["file", "directory"]
+    path: str
+    name: str
+    expires: datetime | None
+    content_type: str
+    content_encoding: Literal["", "gzip", "identity"]
+    optional: bool
+
+    @classmethod
+    def parse(cls, entry: Mapping[str, Any]) -> Self:
+        """From a valid entry."""
+        return cls(
+            type=entry["type"],
+            path=entry["path"],
+            name=entry.get("name") or entry["path"],
+            expires=parse_time(entry["expires"]) if "expires" in entry else None,
+            content_type=entry.get("contentType", ""),
+            content_encoding=entry.get("contentEncoding", ""),
+            optional=entry.get("optional", False),
+        )
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A valid payload.
+
+    Attributes:
+        commands: argument vectors, run one after the other; empty for a script.
+        script: pieces of one shell script; empty for commands.
+        max_run_time_s: how long they may take together.
+        env: variables that the task sets.
+        artifacts: what to keep.
+        features: keys of the features that are on.
+        live_log: artifact name.
+        backing_log: artifact name.
+        retry_codes: exit codes that make a failure intermittent.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    script: tuple[str, ...]
+    max_run_time_s: int
+    env: Mapping[str, str]
+    artifacts: tuple[ArtifactRequest, ...]
+    features: frozenset[str]
+    live_log: str
+    backing_log: str
+    retry_codes: frozenset[int]
+
+    @classmethod
+    def parse(cls, task_id: str, payload: Any, longest_run_time_s: int) -> Self:
+        """The payload of task `task_id`.
+
+        Raises:
+            PayloadRefused: it does not conform to the schema.
+            MalformedPayload: it asks for something that this worker does not offer.
+        """
+        if found := problems(payload) or [*_mixed(payload), *_bad_names(payload.get("env", {}))]:
+            raise PayloadRefused(task_id, found)
+        _refuse_unsupported(payload)
+        if payload["maxRunTime"] > longest_run_time_s:
+            raise MalformedPayload(
+                f"task's maxRunTime of {payload['maxRunTime']} exceeded allowed maximum of {longest_run_time_s}"
+            )
+        return cls._from_valid(payload)
+
+    @classmethod
+    def _from_valid(cls, payload: Mapping[str, Any]) -> Self:
+        command, logs = payload["command"], payload.get("logs", {})
+        switches = payload.get("features", {})
+        is_script = isinstance(command[0], str)
+        return cls(
+            commands=() if is_script else tuple(tuple(argv) for argv in command),
+            script=tuple(command) if is_script else (),
+            max_run_time_s=int(payload["maxRunTime"]),
+            env=payload.get("env", {}),
+            artifacts=tuple(ArtifactRequest.parse(entry) for entry in payload.get("artifacts", ())),
+            features=frozenset(key for key in {*switches, *ON_BY_DEFAULT} if switches.get(key, key in ON_BY_DEFAULT)),
+            live_log=logs.get("live", DEFAULT_LIVE_LOG),
+            backing_log=logs.get("backing", DEFAULT_BACKING_LOG),
+            retry_codes=frozenset(payload.get("onExitStatus", {}).get("retry", ())),
+        )
+
+
+def _mixed(payload: Mapping[str, Any]) -> list[str]:
+    if len({type(entry) for entry in payload["command"]}) > 1:
+        return ["command: all entries must be of one kind, argument vectors (arrays) or script lines (strings)"]
+    return []
+
+
+def _bad_names(env: Mapping[str, str]) -> list[str]:
+    return [f"env: {name!r} is not a name for a variable" for name in env if not name or "=" in name]
+
+
+def _refuse_unsupported(payload: Mapping[str, Any]) -> None:
+    for key in _NOT_HERE:
+        if payload.get("features", {}).get(key):
+            raise MalformedPayload(
+                f"This task requires feature {key}, which is not enabled on this worker. "
+                f"Remove payload.features.{key}, or create the task for a worker pool that has it."
+            )
+    for key in _NOT_YET:
+        if payload.get(key):
+            raise MalformedPayload(f"payload.{key} is not supported by this worker yet; remove it")
+    if payload.get("taskclusterProxyInterface", "localhost") != "localhost":
+        raise MalformedPayload("payload.taskclusterProxyInterface: this worker only offers 'localhost'")

@@ -1,0 +1,69 @@
+"""Removes whatever lies about of runs that are over: directories, users, control groups, outboxes, logs.
+
+What belongs to a run tells its name (or, of a user, its home), so a sweep needs no list of what was made, and clears up
+after crashes of any kind. Runs that Redis holds as active are left alone; so are logs for a while, for their readers.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from taskward.core.ids import RunId
+from taskward.core.record import Records
+from taskward.core.settings import Settings
+from taskward.executor import account, cgroup
+from taskward.executor.native import NativeEngine, remove_tree
+from taskward.executor.tasklog import LOG_FILE, unprotect
+
+KEEP_LOGS_S: Final = 60.0
+
+
+class Sweep:
+    """One pass over everything below one state directory."""
+
+    def __init__(self, settings: Settings, records: Records, keep_logs_s: float = KEEP_LOGS_S) -> None:
+        self._settings, self._layout, self._records = settings, settings.layout, records
+        self._keep_logs_s = keep_logs_s
+
+    def run(self) -> None:
+        """Removes what is over. What is there is listed before Redis is asked, so nothing that is being made is taken."""
+        remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
+        active = self._records.active()
+        for run in remains - active:
+            engine = NativeEngine(run, self._layout, self._settings.executor)
+            engine.kill()
+            engine.remove()
+        for run in outboxes - active:
+            remove_tree(self._layout.outbox(run))
+        for run in logs - active:
+            self._remove_log(self._layout.log_directory(run))
+
+    def _remains(self) -> set[RunId]:
+        found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))
+        if os.geteuid() == 0:
+            found |= _parse({each.home.name for each in account.below(self._layout.tasks)})
+        return found
+
+    def _remove_log(self, directory: Path) -> None:
+        log = directory / LOG_FILE
+        age_s = time.time() - (log if log.exists() else directory).stat().st_mtime
+        if age_s >= self._keep_logs_s:
+            unprotect(log)
+            remove_tree(directory)
+
+
+def _runs(parent: Path) -> set[RunId]:
+    return _parse({path.name for path in parent.iterdir()}) if parent.is_dir() else set()
+
+
+def _parse(names: set[str]) -> set[RunId]:
+    """Runs from ``taskId-runId``; other names are not ours."""
+    found = set()
+    for name in names:
+        task_id, _, run_id = name.rpartition("-")
+        try:
+            found.add(RunId.parse(f"{task_id}/{run_id}"))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,131 @@
+"""Does a payload conform to the schema? Every problem as one line that names what, where and why.
+
+The schema (`schema/generic-worker.json`) is the one place that lists the keys of a payload; `taskward schema` prints it.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from jsonschema import Draft7Validator, FormatChecker, ValidationError, validators
+
+from taskward.core.clock import parse_time
+
+MOST_PROBLEMS: Final = 50
+_SHOWN_CHARACTERS: Final = 120
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 7) of a native payload."""
+    text = (Path(__file__).parent / "schema/generic-worker.json").read_text()
+    return dict(json.loads(text))
+
+
+def problems(payload: object) -> list[str]:
+    """What is wrong with `payload`, one line each as ``<path>: <why>``; empty when nothing is. At most 50 are listed."""
+    found = [*islice(_unusable_text(payload), MOST_PROBLEMS), *_against_schema(payload)]
+    if len(found) > MOST_PROBLEMS:
+        found[MOST_PROBLEMS:] = ["(root): there are more problems than are listed here"]
+    return found
+
+
+def _against_schema(payload: object) -> list[str]:
+    errors = list(islice(_validator().iter_errors(payload), MOST_PROBLEMS + 1))
+    return [line for error in errors for line in _lines(error)]
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    where = _path(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        for name in error.instance:
+            if name not in known:
+                yield f"{where}: Additional property {_shown(name)} is not allowed{_hint(name, known)}"
+    elif error.validator == "oneOf" and error.context:
+        tried = (each for each in error.context if each.validator != "additionalProperties")
+        yield f"{where}: {_reason(error)} ({'; '.join(_reason(each) for each in islice(tried, 3))})"
+    else:
+        yield f"{where}: {_reason(error)}"
+
+
+def _reason(error: ValidationError) -> str:
+    given = f" (given: {_shown(json.dumps(error.instance))})"
+    match error.validator:
+        case "required":
+            return error.message.replace("'", "").replace(" is a required property", " is required")
+        case "enum":
+            allowed = ", ".join(json.dumps(value) for value in error.validator_value)
+            return f"{_path(error.absolute_path)} must be one of the following: {allowed}{given}"
+        case "minimum":
+            return f"Must be greater than or equal to {error.validator_value}{given}"
+        case "type":
+            return f"Invalid type. Expected: {_types(error.validator_value)}{given}"
+        case "oneOf":
+            return f"Must be one of the forms of the schema{given}"
+        case "format":
+            return f"Does not match format '{error.validator_value}'{given}"
+        case "uniqueItems":
+            return "array items must be unique"
+        case "minItems":
+            return f"Array must have at least {error.validator_value} items"
+        case _:
+            return _shown(error.message)
+
+
+def _unusable_text(payload: object) -> Iterator[str]:
+    """No program can be given a NUL, and no file or variable can bear half a character."""
+    waiting: list[tuple[tuple[str | int, ...], object]] = [((), payload)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str) and (flaw := _flaw(value)):
+            yield f"{_path(path)}: {flaw} (given: {_shown(json.dumps(value))})"
+        elif isinstance(value, Mapping):
+            for name, item in value.items():
+                waiting += [((*path, name), item), (path, name)]
+        elif isinstance(value, list):
+            waiting += [((*path, number), item) for number, item in enumerate(value)]
+
+
+def _flaw(text: str) -> str:
+    if "\0" in text:
+        return "must not contain a NUL character"
+    return "" if text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text) else "is not valid Unicode"
+
+
+def _path(parts: Any) -> str:
+    return _shown(".".join(str(part) for part in parts)) or "(root)"
+
+
+def _shown(text: str) -> str:
+    plain = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return plain if len(plain) <= _SHOWN_CHARACTERS else f"{plain[:_SHOWN_CHARACTERS]}…"
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name[:_SHOWN_CHARACTERS], known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _types(value: object) -> str:
+    return " or ".join(value) if isinstance(value, list) else str(value)
+
+
+def _unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """In one pass; the library compares each with each."""
+    if wanted and isinstance(instance, list):
+        texts = [json.dumps(item, sort_keys=True) for item in instance]
+        if len(set(texts)) < len(texts):
+            yield ValidationError("array items must be unique")
+
+
+@cache
+def _validator() -> Any:
+    formats = FormatChecker(formats=())
+    formats.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(parse_time(value)))
+    kind = validators.extend(Draft7Validator, {"uniqueItems": _unique})
+    return kind(schema(), format_checker=formats)

@@ -1,0 +1,41 @@
+"""A worker's machine for the executor alone: a real Redis, a state directory, claims as the claimer would write them."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor.bench import Bench
+from simulators.redis import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """Not in pytest's own directory, which no other user may enter."""
+    directory = Path(tempfile.mkdtemp(prefix=f"tw{secrets.token_hex(2)}"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def bench(redis_server: RedisServer, state_dir: Path) -> Iterator[Bench]:
+    redis_server.flush()
+    with Bench(redis_server, state_dir) as bench:
+        yield bench
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs root says so, and is left out without it."""
+    for item in items:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
