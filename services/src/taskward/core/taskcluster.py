@@ -5,6 +5,7 @@ is not on a worker's path uses it. Credentials are given with each call, since a
 """
 
 import base64
+import io
 import json
 import random
 import threading
@@ -50,7 +51,8 @@ class Credentials:
         ext = {"certificate": json.loads(self.certificate)} if self.certificate else {}
         sender = mohawk.Sender(
             {"id": self.client_id, "key": self.access_token, "algorithm": "sha256"}, url, method,
-            content=content, content_type=content_type, always_hash_content=bool(content),
+            content=io.BytesIO(content) if content else "",  # mohawk pretty-prints bytes for a debug message
+            content_type=content_type, always_hash_content=bool(content),
             ext=base64.b64encode(json.dumps(ext).encode()).decode(),
         )  # fmt: skip
         return str(sender.request_header)
@@ -64,8 +66,8 @@ class Taskcluster:
         self.root_url = root_url.rstrip("/")
         self._timeout_s, self._give_up_after_s = timeout_s, give_up_after_s
         self._stop = stop or threading.Event()
-        self._pool = urllib3.PoolManager(
-            maxsize=32, retries=False, ca_certs=ca_file, timeout=urllib3.Timeout(connect=10, read=timeout_s)
+        self._pool = urllib3.connection_from_url(
+            self.root_url, maxsize=32, **({"ca_certs": ca_file} if self.root_url.startswith("https:") else {})
         )
 
     def call(self, method: str, service: str, path: str, credentials: Credentials | None = None,
@@ -102,9 +104,9 @@ class Taskcluster:
         if credentials:
             headers["authorization"] = credentials.sign(method, url, content, headers.get("content-type", ""))
         try:
-            answer = self._pool.request(
-                method, url, body=content or None, headers=headers, redirect=False, preload_content=False,
-                timeout=urllib3.Timeout(connect=10, read=timeout_s),
+            answer = self._pool.urlopen(
+                method, url[len(self.root_url) :], body=content or None, headers=headers, retries=False, redirect=False,
+                preload_content=False, timeout=urllib3.Timeout(connect=10, read=timeout_s),
             )  # fmt: skip
             text = answer.read(MAX_ANSWER_BYTES + 1, decode_content=True)
             answer.drain_conn()
