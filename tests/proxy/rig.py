@@ -111,7 +111,7 @@ class Rig:
         self,
         run: str,
         client_id: str,
-        scopes: Sequence[str] | None = ("queue:create-artifact:T/0",),
+        scopes: Sequence[str] = ("queue:create-artifact:T/0",),
         certificate: str | None = None,
         publish: bool = True,
     ) -> None:

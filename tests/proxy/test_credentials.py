@@ -131,6 +131,7 @@ def test_removed_credentials_are_forgotten(store: FakeStore) -> None:
         stored(clientId=5),
         stored(accessToken=None),
         stored(authorizedScopes="a:b"),
+        stored(authorizedScopes=None),
         stored(authorizedScopes=[5]),
     ],
 )

@@ -60,11 +60,6 @@ def test_a_task_without_scopes_is_restricted_to_none() -> None:
     assert json.loads(base64.b64decode(hawk.make_ext(None, []))) == {"authorizedScopes": []}
 
 
-def test_without_restriction_and_certificate_there_is_no_ext() -> None:
-    assert hawk.make_ext(None, None) == ""
-    assert "ext" not in signer().header("GET", "/", 0)
-
-
 @pytest.mark.parametrize("path", ["/api/queue/v1/x", "/api/queue/v1/x?a=b"])
 def test_a_bewit_is_accepted(path: str) -> None:
     signed = signer(ext=hawk.make_ext(CERTIFICATE, ["a:b"])).bewit(path, int(time.time()) + 60)

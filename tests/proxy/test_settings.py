@@ -1,10 +1,12 @@
 """The settings file: unknown and wrong values are refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.rig import free_port
 from taskward.proxy import settings
 from taskward.proxy.__main__ import main
 from taskward.proxy.errors import StartError
@@ -60,6 +62,27 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     path.write_text("[proxy")
     with pytest.raises(StartError, match=r"taskward\.toml"):
         settings.load(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('redis_password_file = "/nonexistent/password"', "redis_password_file: .*No such file"),
+        ('ca_file = "/nonexistent/ca.pem"', "ca_file: /nonexistent/ca.pem"),
+        ('ca_file = "/dev/null"', "ca_file: /dev/null"),
+        ('status_socket = "/nonexistent/status.sock"', "status_socket: cannot listen on /nonexistent"),
+        ('interface = "nosuchdev0"', "device 'nosuchdev0'"),
+    ],
+)
+def test_settings_that_cannot_work_end_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+) -> None:
+    path = tmp_path / "taskward.toml"
+    path.write_text(
+        f'[taskcluster]\nroot_url = "https://tc"\n[proxy]\nport = {free_port()}\nredis_socket = "r.sock"\n{line}\n'
+    )
+    assert main(["--config", str(path)]) == 78
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_program_says_what_is_wrong_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ class ProxyApp:
             return _answer(error, start)
         except ClientGone as gone:
             self.metrics.count("clients_gone")
-            log.info("run=%s: the task left its request: %s", sock.run_key, gone)
+            log.debug("run=%s: the task left its request: %s", sock.run_key, gone)
             sock.abort()
             return _nothing(start)
 

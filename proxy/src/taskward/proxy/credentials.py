@@ -48,8 +48,8 @@ def parse(text: bytes, root: RootUrl) -> Credentials:
     """Credentials from what the claimer stored.
 
     JSON with ``clientId``, ``accessToken``, ``certificate`` (JSON text or null), ``takenUntil`` (ISO 8601) and
-    ``authorizedScopes`` (a list, or null for no restriction). ValueError when it is anything else; the text of
-    the error holds no secret.
+    ``authorizedScopes``: always a list, since the claim itself may resolve the run, which a task must not.
+    ValueError when it is anything else; the text of the error holds no secret.
     """
     try:
         stored = json.loads(text)
@@ -58,10 +58,10 @@ def parse(text: bytes, root: RootUrl) -> Credentials:
         if certificate is not None:
             expires = min(expires, datetime.fromtimestamp(certificate["expiry"] / 1000, UTC))
         scopes = stored["authorizedScopes"]
-        if scopes is not None and not (isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes)):
+        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise TypeError("authorizedScopes")
-        kept = None if scopes is None else hawk.without_covered(scopes)
-        signer = hawk.Signer(root, stored["clientId"], stored["accessToken"], hawk.make_ext(certificate, kept))
+        ext = hawk.make_ext(certificate, hawk.without_covered(scopes))
+        signer = hawk.Signer(root, stored["clientId"], stored["accessToken"], ext)
     except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
         raise ValueError(f"not the credentials of a claim: {type(error).__name__}") from None
     return Credentials(
@@ -73,7 +73,7 @@ def _answer_headers(stored: dict[str, Any], certificate: object) -> tuple[tuple[
     kind = "Perm" if certificate is None else "Temp"
     headers = [(f"X-Taskcluster-Proxy-{kind}-ClientId", stored["clientId"])]
     scopes = json.dumps(stored["authorizedScopes"])
-    if stored["authorizedScopes"] is not None and len(scopes) <= _MAX_SCOPES_HEADER_CHARS:
+    if len(scopes) <= _MAX_SCOPES_HEADER_CHARS:
         headers.append(("X-Taskcluster-Authorized-Scopes", scopes))
     return tuple(headers)
 

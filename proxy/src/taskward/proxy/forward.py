@@ -113,7 +113,7 @@ class Forwarder:
             link.serve(request.sock)
             if not request.body.send_to(link, self._head(request, authorization)):
                 request.sock.close_after = request.sock.close_after or not request.body.replayable
-                log.info("run=%s: answered before the end of the upload", request.sock.run_key)
+                log.debug("run=%s: answered before the end of the upload", request.sock.run_key)
                 answer, parser = link.read_head(request.method)
                 answer.keep_alive = False
                 return link, answer, parser
@@ -175,7 +175,7 @@ class Forwarder:
             log.warning("%s: the answer broke off: %s", self._root, error)
         except (ClientGone, OSError) as gone:
             self._metrics.count("clients_gone")
-            log.info("run=%s: the task left its answer: %s", sock.run_key, gone)
+            log.debug("run=%s: the task left its answer: %s", sock.run_key, gone)
         return False
 
     def _copy(self, link: Link, sock: TaskSocket, left: int) -> bool:

@@ -75,14 +75,11 @@ class Signer:
         return base64.b64encode(mac.digest()).decode()
 
 
-def make_ext(certificate: object | None, scopes: Sequence[str] | None) -> str:
-    """The ``ext`` of a signature: base64 of the JSON that carries certificate and restriction; empty for neither."""
-    parts: dict[str, object] = {}
-    if certificate is not None:
-        parts["certificate"] = certificate
-    if scopes is not None:
-        parts["authorizedScopes"] = list(scopes)
-    return base64.b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode() if parts else ""
+def make_ext(certificate: object | None, scopes: Sequence[str]) -> str:
+    """The ``ext`` of a signature: base64 of the JSON that carries certificate (if any) and restriction."""
+    parts: dict[str, object] = {} if certificate is None else {"certificate": certificate}
+    parts["authorizedScopes"] = list(scopes)
+    return base64.b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode()
 
 
 def without_covered(scopes: Sequence[str]) -> tuple[str, ...]:

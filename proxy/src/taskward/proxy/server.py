@@ -2,6 +2,7 @@
 
 import resource
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +24,16 @@ _MAX_CONNECTIONS: Final = 4096
 class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
     """Runs the proxy until SIGTERM (waits for requests in flight) or SIGQUIT (does not).
 
-    The sockets are opened by the constructor; StartError when that fails.
+    Everything that can be wrong with the settings shows in the constructor, as StartError: files that cannot be read,
+    sockets that cannot be opened.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._listeners = [listener.task_listener(settings.port, settings.interface)]
-        if settings.status_socket is not None:
-            self._listeners.append(listener.status_listener(settings.status_socket))
+        self._store = store.connect(settings)
+        self._vault = Vault(self._store, settings.root_url)
+        self._app = build_app(settings, self._store, self._vault)
+        self._listeners = _open_listeners(settings)
         _allow_descriptors(2 * _MAX_CONNECTIONS)
         super().__init__()
 
@@ -40,8 +43,9 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
             self.cfg.set(name, value)
 
     def load(self) -> ProxyApp:
-        """The application, made in the worker process (called by gunicorn)."""
-        return build_app(self.settings)
+        """The application; starts the thread that hears of new credentials (called by gunicorn in its worker)."""
+        self._store.watch(self._vault.changed)
+        return self._app
 
     def _gunicorn_settings(self) -> dict[str, Any]:
         return {
@@ -64,18 +68,24 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         }
 
 
-def build_app(settings: Settings) -> ProxyApp:
-    """Put the parts together; starts the thread that hears of new credentials."""
+def build_app(settings: Settings, redis: store.Store, vault: Vault) -> ProxyApp:
+    """Put the parts together; nothing is connected and no thread started yet."""
     root = settings.root_url
-    redis = store.connect(settings)
-    vault = Vault(redis, root)
     metrics = Metrics()
     metrics.gauge("runs", "Runs whose credentials are in memory.", lambda: len(vault))
     metrics.gauge("redis_away", "1 while Redis gives no answer.", lambda: float(redis.away))
     pool = Pool(root, settings.connect_timeout_s, settings.upstream_timeout_s, settings.ca_file)
     forwarder = Forwarder(root, vault, pool, metrics, settings.retry_for_s)
-    redis.watch(vault.changed)
     return ProxyApp(root, redis, Gate(redis), vault, forwarder, metrics)
+
+
+def _open_listeners(settings: Settings) -> list[socket.socket]:
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(listener.task_listener(settings.port, settings.interface))]
+        if settings.status_socket is not None:
+            listeners.append(opened.enter_context(listener.status_listener(settings.status_socket)))
+        opened.pop_all()  # all are open: keep them so
+        return listeners
 
 
 def _inheritable(sock: socket.socket) -> int:

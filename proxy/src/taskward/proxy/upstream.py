@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from taskward.proxy.answer import MAX_HEAD_BYTES, Answer, AnswerParser
-from taskward.proxy.errors import ClientGone, UpstreamError, UpstreamTimeout
+from taskward.proxy.errors import ClientGone, StartError, UpstreamError, UpstreamTimeout
 from taskward.proxy.routes import RootUrl
 
 _MAX_IDLE: Final = 64
@@ -154,7 +154,10 @@ class Link:
 
 
 class Pool:
-    """Opens links to one root URL and keeps idle ones; usable by many threads."""
+    """Opens links to one root URL and keeps idle ones; usable by many threads.
+
+    The system's certificates are trusted, and those in `ca_file` (StartError when it cannot be read).
+    """
 
     def __init__(self, root: RootUrl, connect_timeout_s: float, timeout_s: float, ca_file: Path | None) -> None:
         self._root = root
@@ -201,6 +204,9 @@ class Pool:
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise StartError(f"[proxy] ca_file: {ca_file}: {error}") from error
     return context

@@ -1,9 +1,11 @@
 """The gunicorn worker: gthread, made fair between tasks, deaf to strangers and quicker for busy connections."""
 
+import ctypes
 import errno
 import logging
 import select
 import selectors
+import signal
 import socket
 import time
 from concurrent.futures import Future
@@ -21,6 +23,7 @@ from taskward.proxy.peers import SocketOwners
 
 log = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG: Final = 1
 _LINGER_MS: Final = 50
 _CLOSE_S: Final = 1.0
 _LOG_REFUSAL_EVERY_S: Final = 1.0
@@ -28,6 +31,11 @@ _FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Len
 _UNAVAILABLE: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 )
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when gunicorn's arbiter dies, so that the port is free for the next one."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
@@ -59,6 +67,7 @@ class ProxyWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
 
     def init_process(self) -> None:
         """Called once in the worker process (gunicorn)."""
+        _die_with_parent()
         settings = self.app.settings
         self._owners = SocketOwners()
         self._share: FairShare[Connection] = FairShare(settings.threads, settings.requests_per_task)
@@ -109,6 +118,12 @@ class ProxyWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         for other in ready:
             super().enqueue_req(other)
         self._count_closed(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """On stopping, do not wait for silent connections (gunicorn forgets those that never sent a byte)."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close what was idle for too long (gunicorn), and count it."""
