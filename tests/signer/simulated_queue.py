@@ -154,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
     simulated: SimulatedTaskcluster
     protocol_version = "HTTP/1.1"
     timeout = 2
+    wbufsize = -1  # header and body in one packet
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
