@@ -17,6 +17,7 @@ from pathlib import Path
 import redis
 
 from proxy.upstream import SimulatedTaskcluster
+from taskward.core.acl import write_acl
 from taskward.proxy import keys
 
 TOKEN = "not-a-secret-token"
@@ -32,6 +33,9 @@ class RedisServer:
     """A redis-server of its own on a Unix socket, which can be stopped and started again."""
 
     folder: Path
+    arguments: Sequence[str] = ()
+    username: str | None = None
+    password: str | None = None
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -40,11 +44,11 @@ class RedisServer:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket))
+        return redis.Redis(unix_socket_path=str(self.socket), username=self.username, password=self.password)
 
     def start(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
-        command += ["--unixsocketperm", "777", "--dir", str(self.folder)]
+        command += ["--unixsocketperm", "777", "--dir", str(self.folder), *self.arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
@@ -189,10 +193,14 @@ class Rig:
 
 
 @contextmanager
-def running_redis() -> Iterator[RedisServer]:
+def running_redis(acl_roles: Sequence[str] = ()) -> Iterator[RedisServer]:
+    """A Redis open to all; with `acl_roles`, one that knows only these and ``admin``, as whom the tests write."""
     folder = Path(tempfile.mkdtemp(prefix="tw"))
     folder.chmod(0o755)
     server = RedisServer(folder)
+    if acl_roles:
+        write_acl(folder / "users.acl", {role: folder / role for role in (*acl_roles, "admin")})
+        server = RedisServer(folder, ["--aclfile", str(folder / "users.acl")], "admin", (folder / "admin").read_text())
     server.start()
     try:
         yield server

@@ -64,14 +64,15 @@ class TaskSocket(socket.socket):
         self._held = b""
 
     def sendall(self, data: "bytes | memoryview", flags: int = 0) -> None:  # type: ignore[override]  # narrower
-        """As `socket.sendall`, see `hold_next`."""
-        if self._held is None:
-            super().sendall(data, flags)
-        elif self._held:
-            held, self._held = self._held, None
-            super().sendall(held + data, flags)
-        else:
+        """As `socket.sendall`, see `hold_next`; ConnectionResetError when the peer is too slow."""
+        if self._held == b"":
             self._held = bytes(data)
+            return
+        held, self._held = self._held, None
+        try:
+            super().sendall(held + data if held else data, flags)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client is too slow") from None
 
     def recv_some(self, view: memoryview) -> int:
         """Fill the front of `view` with what comes next of a body and tell how much; ClientGone at its end."""
