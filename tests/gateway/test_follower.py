@@ -18,12 +18,15 @@ EVERYTHING = Extent(0, None)
 
 
 class Clock:
+    """The test's thread turns `now_s`; each look of the follower's thread lets a millisecond pass."""
+
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self._looks = 0
 
     def __call__(self) -> float:
-        self.now_s += 0.001  # time never stands quite still
-        return self.now_s
+        self._looks += 1
+        return self.now_s + self._looks / 1000
 
 
 class Bench:
@@ -70,13 +73,20 @@ def everything(peer: socket.socket) -> bytes:
         return b""
 
 
+def exactly(peer: socket.socket, size_bytes: int) -> bytes:
+    received = b""
+    while len(received) < size_bytes:
+        received += peer.recv(size_bytes - len(received))
+    return received
+
+
 def test_silent_log_is_followed_up_to_the_idle_timeout(bench: Bench, log: TaskLog) -> None:
     log.write(b"line\n")
     peer = bench.follow(log)
-    assert peer.recv(5) == b"line\n"
+    assert exactly(peer, 5) == b"line\n"
     bench.clock.now_s += 90
     log.write(b"line\n")
-    assert peer.recv(5) == b"line\n"
+    assert exactly(peer, 5) == b"line\n"
     bench.clock.now_s += 90
     assert not bench.dropped("silent")
     bench.clock.now_s += 20
@@ -87,16 +97,16 @@ def test_silent_log_is_followed_up_to_the_idle_timeout(bench: Bench, log: TaskLo
 def test_reader_that_takes_nothing_is_kept_up_to_the_stall_timeout(bench: Bench, log: TaskLog) -> None:
     log.write(b"x" * 10_000_000)
     peer = bench.follow(log)
-    eventually(lambda: bench.follower.reader_count == 1)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
     bench.clock.now_s += 40
-    assert len(peer.recv(1000)) == 1000
+    assert len(exactly(peer, 1000)) == 1000
     bench.clock.now_s += 60
     eventually(lambda: bench.dropped("stalled"))
 
 
 def test_log_that_never_comes_is_given_up(bench: Bench) -> None:
     peer = bench.follow(TaskLog(bench.logs_dir, 7, prepared=False))
-    eventually(lambda: bench.follower.reader_count == 1)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
     bench.clock.now_s += 30
     assert everything(peer) == b""
     assert bench.dropped("never_came")
@@ -105,7 +115,7 @@ def test_log_that_never_comes_is_given_up(bench: Bench) -> None:
 def test_log_that_was_cut_within_an_announced_chunk_keeps_its_framing(bench: Bench, log: TaskLog) -> None:
     log.write(b"x" * 4_000_000)
     peer = bench.follow(log, chunked=True)
-    eventually(lambda: bench.follower.reader_count == 1)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
     received = peer.recv(1000)
     os.truncate(log.path, 0)
     log.finish()
@@ -124,7 +134,7 @@ def test_log_that_was_cut_within_an_announced_chunk_keeps_its_framing(bench: Ben
 def test_range_whose_bytes_vanish_is_broken_off(bench: Bench, log: TaskLog) -> None:
     log.write(b"x" * 4_000_000)
     peer = bench.follow(log, Extent(0, 4_000_000))
-    eventually(lambda: bench.follower.reader_count == 1)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
     peer.recv(1000)
     os.truncate(log.path, 0)
     assert len(everything(peer)) < 4_000_000
@@ -134,7 +144,7 @@ def test_range_whose_bytes_vanish_is_broken_off(bench: Bench, log: TaskLog) -> N
 def test_cut_log_never_gives_a_range_more_than_its_length(bench: Bench, log: TaskLog) -> None:
     log.write(b"x" * 4_000_000)
     peer = bench.follow(log, Extent(0, 4_000_000))
-    eventually(lambda: bench.follower.reader_count == 1)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
     os.truncate(log.path, 10)
     log.write(b"y" * 4_000_000)
     assert len(everything(peer)) <= 4_000_000
@@ -142,12 +152,12 @@ def test_cut_log_never_gives_a_range_more_than_its_length(bench: Bench, log: Tas
 
 def test_log_is_closed_after_its_last_reader(bench: Bench, log: TaskLog) -> None:
     peers = [bench.follow(log) for _ in range(2)]
-    eventually(lambda: "taskward_gateway_readers 2" in bench.metrics.text())
+    eventually(lambda: "taskward_gateway_readers_total 2" in bench.metrics.text())
     assert open_files(log.path) == 1
     for peer in peers:
         peer.close()
-    eventually(lambda: open_files(log.path) == 0)
-    assert "taskward_gateway_logs 0" in bench.metrics.text()
+    eventually(lambda: "taskward_gateway_logs 0" in bench.metrics.text())
+    assert open_files(log.path) == 0
 
 
 def open_files(path: Path) -> int:
@@ -171,7 +181,7 @@ def test_room_is_for_so_many_readers_only(bench: Bench, log: TaskLog) -> None:
 def test_stopping_breaks_readers_off_without_an_end_mark(bench: Bench, log: TaskLog) -> None:
     log.write(b"line\n")
     peer = bench.follow(log, chunked=True)
-    assert peer.recv(10, socket.MSG_WAITALL) == b"5\r\nline\n\r\n"
+    assert exactly(peer, 10) == b"5\r\nline\n\r\n"
     stopper = threading.Thread(target=bench.follower.stop)
     stopper.start()
     assert everything(peer) == b""

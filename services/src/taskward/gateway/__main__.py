@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import resource
 import sys
 from dataclasses import replace
@@ -16,9 +15,6 @@ from taskward.gateway.settings import Settings
 from taskward.gateway.tokens import RedisRegistry
 
 EXIT_CONFIGURATION: Final = 64
-NICENESS: Final = 10
-"""A task's own work goes before the reading of its log: on a busy machine readers lag instead of slowing the task."""
-
 _OTHER_DESCRIPTORS: Final = 2 * MAX_PENDING  # connections that wait or leave, files of logs, Redis
 _log = logging.getLogger("taskward.gateway")
 
@@ -38,7 +34,6 @@ def main() -> int:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201  # a person reads this
         return EXIT_CONFIGURATION
     _log.info("live logs at %s/log/<token>", settings.base_url)
-    os.nice(NICENESS)
     GatewayServer(settings, registry).run()
     return 0
 
