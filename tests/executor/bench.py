@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import slugid
-from simulators.redis import RedisServer
 
+from simulators.redis import RedisServer
 from taskward.core.clock import format_time
 from taskward.core.connection import connect
 from taskward.core.ids import RunId
@@ -210,4 +210,6 @@ def shell(script: str) -> list[list[str]]:
 
 
 def processes_of(uid: int) -> str:
-    return subprocess.run(["ps", "-o", "pid=,args=", "-u", str(uid)], capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        ["ps", "-o", "pid=,args=", "-u", str(uid)], capture_output=True, text=True, check=False
+    ).stdout

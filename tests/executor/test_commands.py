@@ -1,4 +1,4 @@
-from executor.bench import Bench, shell
+from executor.bench import Bench
 
 
 def test_a_command_that_succeeds_completes_the_run(bench: Bench) -> None:

@@ -15,7 +15,9 @@ from taskward.core.record import Records
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
 from taskward.core.worker import ForkingWorker, sweep_locks
+from taskward.executor.content import content_type_of
 from taskward.executor.job import Executor
+from taskward.executor.native import make_parent
 from taskward.executor.sweep import Sweep
 from taskward.executor.validation import problems
 from taskward.executor.watch import AbortReasons
@@ -45,15 +47,21 @@ def work(settings: Settings) -> None:
     os.umask(_UMASK)
     address = settings.redis("executor")
     redis = connect(address)
-    problems({})
+    _preload()
     lock_dir = settings.layout.locks(EXECUTE.name)
     lock_dir.mkdir(parents=True, exist_ok=True)
-    settings.layout.tasks.mkdir(parents=True, exist_ok=True)
+    make_parent(settings.layout.tasks)
     sweep_locks(lock_dir)
     Sweep(settings, Records(redis)).run()
     registry = Registry(EXECUTE.name)
     registry.add("execute", Executor(settings, redis, AbortReasons(address)).execute, task_id=str, run_id=int)
     ForkingWorker("executor", registry, redis, lock_dir).work()
+
+
+def _preload() -> None:
+    """What a job process would otherwise read anew each time: the schema, the system's table of content types."""
+    problems({})
+    content_type_of(".txt")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import logging
 import os
 import pwd
 import random
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _next_uid(counter: Path) -> Iterator[Iterator[int]]:
 def _count(fd: int) -> Iterator[int]:
     while True:
         text = os.pread(fd, 20, 0).strip()
-        number = (int(text) + 1) % _UIDS if text.isdigit() else 0
+        number = (int(text) + 1) % _UIDS if text.isdigit() else secrets.randbelow(_UIDS)
         os.pwrite(fd, f"{number:<19}\n".encode(), 0)
         yield FIRST_UID + number
 
@@ -106,7 +107,7 @@ def _count(fd: int) -> Iterator[int]:
 def _useradd(name: str, uid: int, home: Path) -> tuple[int, str]:
     argv = [
         "useradd", "--no-create-home", "--no-log-init", "--user-group", "--uid", str(uid), "--home-dir", str(home),
-        "--shell", "/bin/bash", name,
+        "--shell", "/bin/bash", "--key", f"GID_MIN={uid}", "--key", f"GID_MAX={uid}", "--key", f"UID_MAX={uid}", name,
     ]  # fmt: skip
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

@@ -1,8 +1,8 @@
 """A control group for each run: kills all of it at once, limits memory and processes, counts what the kernel killed.
 
-Version 2 is used where it is mounted (even beside version 1, where it has no controllers but can still kill); limits come
-from version 2 or, where that has no such controller, from version 1. Whatever is not there or not writable is left out:
-the caller sees it in `can_kill` and `limits`.
+Version 2 is used where it is mounted (even beside version 1, where it has no controllers but can still kill); limits
+come from version 2 or, where that has no such controller, from version 1. Whatever is not there or not writable is
+left out.
 """
 
 import contextlib

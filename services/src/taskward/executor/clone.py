@@ -1,4 +1,4 @@
-"""fork() straight into a control group: joining one afterwards costs 10 ms (an RCU grace period), being born there none.
+"""fork() straight into a control group: to join one afterwards costs 10 ms (an RCU grace period).
 
 ``clone3`` (Linux 5.7) with ``CLONE_INTO_CGROUP``; where the kernel or its filter refuses it, a plain fork.
 """

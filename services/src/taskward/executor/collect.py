@@ -1,7 +1,7 @@
 """Moves a run's artifacts into its outbox, once every process of the task is dead.
 
-Two steps, each of which may be repeated after a crash: first a plan is made and written down (`plan.json`, for us alone),
-then the files are moved as the plan says. What has been moved already is left as it is.
+Two steps, each of which may be repeated after a crash: first a plan is made and written down (`plan.json`, for us
+alone), then the files are moved as the plan says. What has been moved already is left as it is.
 
 A file is moved by renaming it when it belongs to the task's user alone, has one name, lies on the same file system and
 nobody has it open for writing; otherwise it is copied from a descriptor that the task's user has opened. Both begin

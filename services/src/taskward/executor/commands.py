@@ -17,8 +17,8 @@ from taskward.executor.watch import Watch
 
 _LONGEST_STATUS: Final = 8
 
-# One shell for the whole script, so that everything carries over. It takes a line of descriptor 5 as leave to go on, the
-# next piece from descriptor 3, and tells its status on 4; the pieces themselves see none of them.
+# One shell for the whole script, so that everything carries over. It takes a line of descriptor 5 as leave to go on,
+# the next piece from descriptor 3, and tells its status on 4; the pieces themselves see none of them.
 _SHELL: Final = (
     'while IFS= read -r -u 5 TASKWARD_PIECE && IFS= read -r -d "" -u 3 TASKWARD_PIECE; do '
     'eval "$TASKWARD_PIECE" 3<&- 4>&- 5<&-; '

@@ -2,7 +2,7 @@
 
 import mimetypes
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from taskward.executor.payload import ArtifactRequest
@@ -11,16 +11,50 @@ _OWN: Final = {
     ".log": "text/plain", ".jsonl": "application/jsonl", ".js": "text/javascript; charset=utf-8",
     ".gz": "application/gzip", ".bz2": "application/x-bzip2", ".xz": "application/x-xz", ".br": "application/x-brotli",
 }  # fmt: skip
+_SYSTEM_TABLES: Final = ("/etc/mime.types", "/etc/apache2/mime.types")
 _UNKNOWN: Final = "application/octet-stream"
 _COMPRESSED: Final = frozenset(
-    [".7z", ".br", ".aab", ".apk", ".bz2", ".deb", ".dmg", ".flv", ".gif", ".gz", ".jar", ".jpeg", ".jpg", ".lz", ".lz4", ".mz", ".npz", ".pkg", ".png", ".swf", ".sz", ".tbz", ".tgz", ".wasm", ".webp", ".whl", ".woff", ".woff2", ".xpi", ".xz", ".zip", ".zst", ".zz"]
+    [
+        ".7z",
+        ".br",
+        ".aab",
+        ".apk",
+        ".bz2",
+        ".deb",
+        ".dmg",
+        ".flv",
+        ".gif",
+        ".gz",
+        ".jar",
+        ".jpeg",
+        ".jpg",
+        ".lz",
+        ".lz4",
+        ".mz",
+        ".npz",
+        ".pkg",
+        ".png",
+        ".swf",
+        ".sz",
+        ".tbz",
+        ".tgz",
+        ".wasm",
+        ".webp",
+        ".whl",
+        ".woff",
+        ".woff2",
+        ".xpi",
+        ".xz",
+        ".zip",
+        ".zst",
+        ".zz",
+    ]
 )
 
 
 def content_type(request: ArtifactRequest, path: str) -> str:
     """What the payload says, else by the extension of `path`, whatever its case."""
-    extension = PurePosixPath(path).suffix.lower()
-    return request.content_type or _OWN.get(extension) or _from_system(extension)
+    return request.content_type or content_type_of(PurePosixPath(path).suffix.lower())
 
 
 def content_encoding(request: ArtifactRequest, path: str) -> Literal["gzip", "identity"]:
@@ -30,11 +64,15 @@ def content_encoding(request: ArtifactRequest, path: str) -> Literal["gzip", "id
     return "identity" if PurePosixPath(path).suffix.lower() in _COMPRESSED else "gzip"
 
 
-def _from_system(extension: str) -> str:
+def content_type_of(extension: str) -> str:
+    """By an extension in lower case, with its dot."""
+    if extension in _OWN:
+        return _OWN[extension]
     found = _table().types_map[True].get(extension) or _table().types_map[False].get(extension, _UNKNOWN)
     return f"{found}; charset=utf-8" if found.startswith("text/") else found
 
 
 @cache
 def _table() -> mimetypes.MimeTypes:
-    return mimetypes.MimeTypes([name for name in mimetypes.knownfiles if PurePosixPath(name).name == "mime.types"])
+    """Python's own table and the system's ``mime.types``, where there is one."""
+    return mimetypes.MimeTypes([path for path in _SYSTEM_TABLES if Path(path).exists()])

@@ -1,9 +1,12 @@
-"""The life of one run in the executor: prepare, run, collect, hand over; each phase written to the record before its work."""
+"""The life of one run in the executor: prepare, run, collect, hand over; each phase is recorded before its work."""
 
 import logging
 from collections.abc import Callable
 from typing import Final
 
+from redis.exceptions import RedisError
+
+from taskward.core.errors import PhaseConflict
 from taskward.core.outbox import Index, balance
 from taskward.core.outcome import COMPLETED, Outcome, exception
 from taskward.core.process import this_life
@@ -46,7 +49,7 @@ class Life:
         self.collect()
 
     def adopt(self) -> None:
-        """Puts the features back as they were, for a run whose process has died: nothing is started, all are stopped."""
+        """The features of a run whose process has died: none is started, all are there to be stopped."""
         self._started = [features.BackingLog(self._task)]
         try:
             self._read_payload()
@@ -124,9 +127,11 @@ class Life:
         except EngineFailed as error:
             _logger.error("engine failed", extra={"run": task.run.key, "reason": str(error)})
             task.fail(exception("internal-error", f"the worker could not run the task: {error}"))
-        except OSError as error:
-            _logger.exception("system error", extra={"run": task.run.key})
-            task.fail(exception("internal-error", f"the worker could not run the task: {error}"))
+        except (RedisError, PhaseConflict):
+            raise
+        except Exception as error:
+            _logger.exception("unexpected error", extra={"run": task.run.key})
+            task.fail(exception("internal-error", f"the worker could not run the task: {error!r}"))
 
     def _move(self, allowed: tuple[str, ...], phase: str, outcome: Outcome | None = None) -> None:
         task = self._task

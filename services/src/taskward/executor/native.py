@@ -66,6 +66,7 @@ class NativeEngine:
             self._unlimited = self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
             if self._is_root:
                 self._account = account.find(self._home) or account.create(self._run, self._home, self._counter)
+            make_parent(self._home.parent)
             self._home.mkdir(mode=0o700)
             os.chown(self._home, self.identity.uid, self.identity.gid)
         except OSError as error:
@@ -147,8 +148,15 @@ class NativeEngine:
         ]
 
 
+def make_parent(tasks: Path) -> None:
+    """Where the directories of tasks lie: a task may pass through, not list them."""
+    if not tasks.is_dir():
+        tasks.mkdir(parents=True, exist_ok=True)
+        tasks.chmod(0o711)
+
+
 def remove_tree(path: Path) -> None:
-    """Everything at `path`, whatever a task has made of it: `rm` never follows a link, bears any depth, and needs no memory for it."""
+    """Everything at `path`, whatever a task has made of it: `rm` follows no link and bears any depth."""
     try:
         path.rmdir()
     except FileNotFoundError:

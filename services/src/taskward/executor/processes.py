@@ -93,4 +93,5 @@ def _statuses() -> Iterator[tuple[int, str, list[str], int]]:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    names = os.listdir("/proc")  # noqa: PTH208 - a third of the time of iterdir
+    return [int(name) for name in names if name.isdigit()]

@@ -1,11 +1,11 @@
 """Looks at a task's files with the task's own rights: what is there, and is it the task's to give?
 
-`serve` runs in a process of the task's user, so whatever that user may not read, the worker does not read for it either.
-It answers one request after the other on a SOCK_SEQPACKET socket; `Reader` is the other end.
+`serve` runs in a process of the task's user, so whatever that user may not read, the worker does not read for it. It
+answers one request after the other on a SOCK_SEQPACKET socket; `Reader` is the other end.
 
 A symbolic link is followed when what it leads to lies inside the task directory (or, for an absolute path, beside the
-artifact); a link that leads elsewhere, a directory behind a link, and everything that is neither file nor directory is no
-artifact. Nothing is opened before it is known to be a regular file, and never so that opening could block.
+artifact); a link that leads elsewhere, a directory behind a link, and everything that is neither file nor directory is
+no artifact. Nothing is opened before it is known to be a regular file, and never so that opening could block.
 """
 
 import errno
@@ -195,7 +195,7 @@ class Search:
 
     def _file(self, relative: str, place: str, base: str) -> Found:
         try:
-            found, real = os.stat(place), os.path.realpath(place)
+            found, real = Path(place).stat(), os.path.realpath(place)
         except OSError as error:
             return _unreadable("file", relative, place, error)
         if not _inside(real, base):
@@ -220,7 +220,7 @@ class Search:
 
     def _directory(self, place: str, base: str, most: int) -> Iterator[Found]:
         try:
-            found, real = os.stat(place), os.path.realpath(place)
+            found, real = Path(place).stat(), os.path.realpath(place)
         except OSError as error:
             yield _unreadable("directory", "", place, error)
             return

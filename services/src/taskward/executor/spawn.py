@@ -1,4 +1,4 @@
-"""Starts processes with the rights of a task and nothing else of ours: no descriptor, no variable, no group, no signal state.
+"""Starts processes with the rights of a task and nothing else of ours: no descriptor, variable, group or signal state.
 
 A process dies with the one that started it (PDEATHSIG), is not dumpable before it executes the task's program, and is
 in the task's control groups before its first instruction of that program.
@@ -213,7 +213,7 @@ def _forget_signals() -> None:
         if signal.getsignal(number) is not signal.SIG_DFL and number < signal.SIGRTMIN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]  # the descriptors are the task's now
+    sys.stdout = sys.stderr = None  # the descriptors are the task's now
 
 
 def _limit(most_processes: int) -> None:

@@ -27,7 +27,7 @@ class Sweep:
         self._keep_logs_s = keep_logs_s
 
     def run(self) -> None:
-        """Removes what is over. What is there is listed before Redis is asked, so nothing that is being made is taken."""
+        """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
         remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
         active = self._records.active()
         for run in remains - active:

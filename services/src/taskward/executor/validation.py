@@ -1,6 +1,6 @@
 """Does a payload conform to the schema? Every problem as one line that names what, where and why.
 
-The schema (`schema/generic-worker.json`) is the one place that lists the keys of a payload; `taskward schema` prints it.
+The schema (`schema/generic-worker.json`) is the one place that lists the keys of a payload.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jsonschema import Draft7Validator, FormatChecker, ValidationError, validators
 
@@ -27,7 +27,7 @@ def schema() -> dict[str, Any]:
 
 
 def problems(payload: object) -> list[str]:
-    """What is wrong with `payload`, one line each as ``<path>: <why>``; empty when nothing is. At most 50 are listed."""
+    """What is wrong with `payload`, one line each as ``<path>: <why>``, at most 50; empty when nothing is."""
     found = [*islice(_unusable_text(payload), MOST_PROBLEMS), *_against_schema(payload)]
     if len(found) > MOST_PROBLEMS:
         found[MOST_PROBLEMS:] = ["(root): there are more problems than are listed here"]
@@ -42,8 +42,8 @@ def _against_schema(payload: object) -> list[str]:
 def _lines(error: ValidationError) -> Iterator[str]:
     where = _path(error.absolute_path)
     if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        for name in error.instance:
+        known: Mapping[str, Any] = _mapping(error.schema).get("properties", {})
+        for name in _mapping(error.instance):
             if name not in known:
                 yield f"{where}: Additional property {_shown(name)} is not allowed{_hint(name, known)}"
     elif error.validator == "oneOf" and error.context:
@@ -59,7 +59,7 @@ def _reason(error: ValidationError) -> str:
         case "required":
             return error.message.replace("'", "").replace(" is a required property", " is required")
         case "enum":
-            allowed = ", ".join(json.dumps(value) for value in error.validator_value)
+            allowed = ", ".join(json.dumps(value) for value in list(cast("list[Any]", error.validator_value)))
             return f"{_path(error.absolute_path)} must be one of the following: {allowed}{given}"
         case "minimum":
             return f"Must be greater than or equal to {error.validator_value}{given}"
@@ -111,6 +111,10 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _types(value: object) -> str:
     return " or ".join(value) if isinstance(value, list) else str(value)
 
@@ -127,5 +131,6 @@ def _unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Itera
 def _validator() -> Any:
     formats = FormatChecker(formats=())
     formats.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(parse_time(value)))
-    kind = validators.extend(Draft7Validator, {"uniqueItems": _unique})
+    extend: Any = validators.extend
+    kind = extend(Draft7Validator, {"uniqueItems": _unique})
     return kind(schema(), format_checker=formats)

@@ -1,4 +1,4 @@
-"""Waits for a task's processes, and for every reason to stop waiting: no sleeping, only the kernel's own signals and a tick."""
+"""Waits for a task's processes and for every reason to stop waiting: the kernel's word, and a tick; no sleeping."""
 
 import logging
 import os

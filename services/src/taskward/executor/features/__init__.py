@@ -1,8 +1,8 @@
 """What a task can have beside its commands: one module and one class each.
 
-Features start in the order of `ORDER`, after their scopes and artifact names were checked, and stop in reverse. The first
-error, in starting or stopping, decides how the run ends; every feature that was started is stopped, whatever happens.
-A new feature is a new module and a line here.
+Features start in the order of `ORDER`, after their scopes and artifact names were checked, and stop in reverse. The
+first error, in starting or stopping, decides how the run ends; every feature that was started is stopped, whatever
+happens. A new feature is a new module and a line here.
 """
 
 from typing import Final
@@ -14,5 +14,7 @@ from taskward.executor.features.feature import Feature
 from taskward.executor.features.live_log import LiveLog
 from taskward.executor.features.max_run_time import MaxRunTime
 from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
+
+__all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (BackingLog, LiveLog, TaskclusterProxy, ChainOfTrust, Artifacts, MaxRunTime)

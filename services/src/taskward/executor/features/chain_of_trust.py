@@ -1,4 +1,4 @@
-"""Signed hashes of the artifacts: here only what has to be signed is put together; the signer is the uploader's affair."""
+"""Signed hashes of the artifacts: what is to be signed is put together here; the uploader asks the signer."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -10,9 +10,9 @@ from taskward.executor.task import Task
 class Feature:
     """One feature of one run.
 
-    `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `stop`, after every
-    process of the task is dead. `stop` is called if `start` was, even when that failed, and it may be called in another
-    process than `start` (after a crash), so it finds out from the task and from Redis what there is to stop.
+    `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `stop`, after
+    every process of the task is dead. `stop` is called if `start` was, even when that failed, and it may be called in
+    another process than `start` (after a crash), so it finds out from the task and from Redis what there is to stop.
 
     Attributes:
         name: for people.

@@ -27,36 +27,38 @@ class TaskclusterProxy(Feature):
         if port is None:
             raise MalformedPayload("This task requires feature taskclusterProxy, which is not enabled on this worker")
         address = self._take()
-        owner = {"taskId": task.run.task_id, "runId": task.run.run_id, "uid": task.engine.identity.uid}
-        task.redis.hset(keys.peer(address), mapping=owner)
-        task.redis.expire(keys.peer(address), task.payload.max_run_time_s + _SLACK_S)
         task.environment["TASKCLUSTER_PROXY_URL"] = f"http://{address}:{port}"
 
     def stop(self) -> None:
         """Gives the address back."""
         for address in addresses(self.task.run):
             holder = self._holder(address)
-            if holder == self.task.run.key:
+            if holder == self._owner:
                 self.task.redis.delete(keys.peer(address))
-            if holder in ("", self.task.run.key):
+            if holder in (None, self._owner):
                 return
 
+    @property
+    def _owner(self) -> tuple[str, str]:
+        return self.task.run.task_id, str(self.task.run.run_id)
+
     def _take(self) -> str:
-        """The first of the run's addresses that no other living run has."""
-        active = {run.key for run in self.task.records.active()}
-        for address in addresses(self.task.run):
-            mine = self.task.redis.hsetnx(keys.peer(address), "taskId", self.task.run.task_id)
-            holder = self._holder(address)
-            if mine or holder == self.task.run.key:
-                return address
-            if holder.count("/") == 1 and not holder.endswith("/") and holder not in active:
+        """The first of the run's addresses that no other run has; whoever writes the first field has it."""
+        task, lifetime_s = self.task, self.task.payload.max_run_time_s + _SLACK_S
+        for address in addresses(task.run):
+            key = keys.peer(address)
+            mine = task.redis.hsetnx(key, "taskId", task.run.task_id)
+            if mine or self._holder(address) == self._owner:
+                task.redis.expire(key, lifetime_s)
+                task.redis.hset(key, "runId", str(task.run.run_id))
+                task.redis.hset(key, "uid", str(task.engine.identity.uid))
                 return address
         raise EngineFailed("no local address is free for the proxy")
 
-    def _holder(self, address: str) -> str:
-        """``taskId/runId`` of whoever has the address; empty for nobody."""
-        task_id, run_id = self.task.redis.hmget(keys.peer(address), "taskId", "runId")
-        return f"{text(task_id)}/{text(run_id)}" if task_id else ""
+    def _holder(self, address: str) -> tuple[str, str] | None:
+        """taskId and runId of whoever has the address."""
+        fields = {text(name): text(value) for name, value in self.task.redis.hgetall(keys.peer(address)).items()}
+        return (fields["taskId"], fields.get("runId", "")) if fields else None
 
 
 def addresses(run: RunId) -> Iterator[str]:
