@@ -160,7 +160,9 @@ def test_missing_scopes_are_named_without_those_held() -> None:
     ids=["itself", "each other", "twice"],
 )
 def test_roles_that_grow_without_end_are_refused(cluster: Cluster, roles: dict[str, list[str]]) -> None:
+    *fine, last = roles
+    for role_id in fine:
+        cluster.roles.create(role_id, "", roles[role_id])
     with pytest.raises(InputError, match="without end"):
-        for role_id, scopes in roles.items():
-            cluster.roles.create(role_id, "", scopes)
+        cluster.roles.create(last, "", roles[last])
     assert cluster.roles.expand(["assume:a1"]).sorted()

@@ -1,0 +1,224 @@
+"""The process: start, restart after a crash, addresses, files, and pages."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import taskcluster
+import taskcluster.aio
+
+from simulators.devcluster import WORKER, DevCluster, task_definition
+from taskward.devcluster.errors import DevclusterError
+from taskward.devcluster.settings import Settings
+
+S3 = {"storageType": "s3", "contentType": "text/plain", "expires": taskcluster.fromNowJSON("1 day")}
+
+
+def test_file_with_the_root_credentials_is_private(server: DevCluster) -> None:
+    path = server.state_dir / "devcluster.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert set(json.loads(path.read_text())) == {"rootUrl", "clientId", "accessToken"}
+
+
+def test_nothing_is_lost_by_a_crash(tmp_path: Path) -> None:
+    first = DevCluster.start(tmp_path)
+    queue = first.client(taskcluster.Queue)
+    running, waiting = taskcluster.slugId(), taskcluster.slugId()
+    queue.createTask(running, task_definition())
+    claim = queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})["tasks"][0]
+    queue.createTask(waiting, task_definition())
+    put_url = queue.createArtifact(running, 0, "public/x", S3)["putUrl"]
+    requests.put(put_url, data=b"kept", timeout=10)
+    first.kill()
+    with DevCluster.start(tmp_path) as second:
+        assert (second.root_url, second.access_token) == (first.root_url, first.access_token)
+        queue = second.client(taskcluster.Queue)
+        assert requests.get(queue.buildUrl("getArtifact", running, 0, "public/x"), timeout=10).content == b"kept"
+        assert requests.put(put_url, data=b"new", timeout=10).status_code == 200
+        worker = second.client(taskcluster.Queue, claim["credentials"])
+        assert worker.reportCompleted(running, 0)["status"]["state"] == "completed"
+        claimed = queue.claimWork("proj-test/ci", {**WORKER, "tasks": 2})["tasks"]
+        assert [each["status"]["taskId"] for each in claimed] == [waiting]
+
+
+def test_killed_parent_takes_its_worker_along(tmp_path: Path) -> None:
+    cluster = DevCluster.start(tmp_path)
+    os.kill(cluster.pid, signal.SIGKILL)
+    with DevCluster.start(tmp_path) as again:
+        assert again.root_url == cluster.root_url
+    cluster.kill()
+
+
+def test_claims_expire_by_themselves(tmp_path: Path) -> None:
+    with DevCluster.start(tmp_path, claim_timeout_s=0.2, resolver_poll_s=0.1, claim_wait_s=5) as cluster:
+        queue = cluster.client(taskcluster.Queue)
+        task_id = taskcluster.slugId()
+        queue.createTask(task_id, task_definition())
+        queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})
+        again = queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})["tasks"]
+        assert [(each["status"]["taskId"], each["runId"]) for each in again] == [(task_id, 1)]
+
+
+def test_second_process_on_the_same_state_is_refused(server: DevCluster) -> None:
+    command = [sys.executable, "-m", "taskward.devcluster", "--state-dir", str(server.state_dir)]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 2
+    assert "in use by another devcluster" in second.stderr
+    assert (server.state_dir / "devcluster.json").exists()
+
+
+def test_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "taskward.devcluster", "--state-dir", str(tmp_path), "--port", str(port)]
+        failed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert failed.returncode == 2
+    assert f"port {port}" in failed.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "8.8.8.8", "10.0.0.1", "::"])
+def test_only_loopback_is_listened_on(tmp_path: Path, host: str) -> None:
+    with pytest.raises(DevclusterError, match="loopback only"):
+        Settings.parse(["--state-dir", str(tmp_path), "--host", host])
+
+
+def test_private_network_must_be_allowed_and_a_public_one_never_is(tmp_path: Path) -> None:
+    arguments = ["--state-dir", str(tmp_path), "--allow-network", "--host"]
+    assert Settings.parse([*arguments, "172.18.0.2"]).host == "172.18.0.2"
+    assert Settings.parse([*arguments, "0.0.0.0"]).host == "0.0.0.0"
+    with pytest.raises(DevclusterError, match="public"):
+        Settings.parse([*arguments, "8.8.8.8"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--clam-timeout-s", "5"], ["--claim-timeout", "5"], ["--threads", "x"], ["--claim-wait-s", "-1"]],
+)
+def test_unknown_and_malformed_options_are_refused(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        Settings.parse(["--state-dir", str(tmp_path), *arguments])
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_asynchronous_client_works_as_well(server: DevCluster, queue_id: str) -> None:
+    async def whole_life() -> str:
+        async with taskcluster.aio.createSession() as session:
+            options = {"rootUrl": server.root_url, "credentials": server.credentials}
+            queue = taskcluster.aio.Queue(options, session=session)
+            task_id = taskcluster.slugId()
+            await queue.createTask(task_id, task_definition(taskQueueId=queue_id))
+            claim = (await queue.claimWork(queue_id, {**WORKER, "tasks": 1}))["tasks"][0]
+            own = taskcluster.aio.Queue({**options, "credentials": claim["credentials"]}, session=session)
+            await own.reclaimTask(task_id, 0)
+            await own.createArtifact(task_id, 0, "public/x", S3)
+            assert len((await queue.listArtifacts(task_id, 0))["artifacts"]) == 1
+            state: str = (await own.reportCompleted(task_id, 0))["status"]["state"]
+            return state
+
+    assert asyncio.run(whole_life()) == "completed"
+
+
+@pytest.mark.parametrize("service", ["Auth", "Index", "Object", "PurgeCache", "Queue", "Secrets", "WorkerManager"])
+def test_every_service_answers_to_a_ping(server: DevCluster, service: str) -> None:
+    client = server.client(getattr(taskcluster, service), {})
+    assert client.ping()["alive"] is True
+    client.heartbeat()
+    client.lbheartbeat()
+    client.version()
+
+
+def test_pages_show_tasks_and_never_their_markup(server: DevCluster, queue: Any, claim: dict[str, Any]) -> None:
+    evil = "<script>alert(1)</script>"
+    task_id = taskcluster.slugId()
+    metadata = {**task_definition()["metadata"], "name": evil, "description": evil}
+    queue.createTask(task_id, task_definition(metadata=metadata))
+    queue.createArtifact(claim["status"]["taskId"], 0, 'public/"<b>', {**S3, "contentType": evil})
+    pages = [
+        requests.get(f"{server.root_url}{path}", timeout=10)
+        for path in ("/", f"/tasks/{task_id}", f"/tasks/{claim['status']['taskId']}")
+    ]
+    assert all(page.status_code == 200 and "<script>" not in page.text for page in pages)
+    assert task_id in pages[0].text
+    assert "&lt;script&gt;" in pages[1].text
+    assert "<b>" not in pages[2].text
+    assert all("script-src" not in page.headers["Content-Security-Policy"] for page in pages)
+    unknown = requests.get(f"{server.root_url}/tasks/<script>", timeout=10)
+    assert unknown.status_code == 404
+    assert "<script>" not in unknown.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/api/queue/v1/nothing", "/api/queue/v2/ping", "/s3/bucket", "/api//ping"]
+)
+def test_unknown_path_is_not_found(server: DevCluster, path: str) -> None:
+    answer = requests.get(server.root_url + path, timeout=10, allow_redirects=False)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "ResourceNotFound"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"{", "application/json"),
+        (b"", "application/json"),
+        (b'{"a": NaN}', "application/json"),
+        (b"[" * 200_000, "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"{}", "text/plain"),
+    ],
+    ids=["cut", "empty", "nan", "deep", "bytes", "type"],
+)
+def test_body_that_is_not_json_is_refused(server: DevCluster, content: bytes, content_type: str) -> None:
+    url = f"{server.root_url}/api/auth/v1/scopes/expand"
+    answer = requests.post(url, data=content, headers={"Content-Type": content_type}, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MalformedPayload")
+
+
+@pytest.mark.parametrize("value", ["\x00", "\ud800", "💥" * 1000, "'; DROP TABLE tasks; --"])
+def test_strange_text_in_a_payload_comes_back(queue: Any, value: str) -> None:
+    task_id = taskcluster.slugId()
+    queue.createTask(task_id, task_definition(payload={"x": value, value: 1}))
+    assert queue.task(task_id)["payload"]["x"] == value
+    queue.cancelTask(task_id)
+
+
+def test_browsers_of_any_origin_may_read(server: DevCluster) -> None:
+    answer = requests.options(f"{server.root_url}/api/queue/v1/ping", timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
+def test_errors_do_not_repeat_what_was_sent(server: DevCluster) -> None:
+    client = server.client(taskcluster.Secrets, {})
+    answer = requests.put(
+        client.buildUrl("set", "x", payload={"secret": {"password": "hunter2"}, "expires": "x"}),
+        json={"secret": {"password": "hunter2"}, "expires": "tomorrow"},
+        timeout=10,
+    )
+    assert answer.status_code == 400
+    assert "hunter2" not in answer.text
+
+
+def test_many_clients_at_once_are_served(server: DevCluster, queue_id: str) -> None:
+    def life(_number: int) -> str:
+        queue = server.client(taskcluster.Queue)
+        task_id = taskcluster.slugId()
+        queue.createTask(task_id, task_definition(taskQueueId=queue_id))
+        state: str = queue.cancelTask(task_id)["status"]["state"]
+        return state
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(life, range(64))) == {"exception"}
