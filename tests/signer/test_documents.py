@@ -10,9 +10,10 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from signer.callers import RawCaller
 from signer.processes import Service
 from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster
-from taskward.signer.client import Document, SignerClient
+from taskward.signer.client import Document, SignerClient, SignerRefused
 
 CHAIN_OF_TRUST = {
     "public/chainOfTrust.json.asc",
@@ -200,3 +201,22 @@ def test_a_longer_string_is_signed_with_ed25519_and_the_missing_form_is_explaine
     assert name == "public/chainOfTrust.json.asc"
     assert "task.payload.command[0][2]" in reason
     assert "19993" in reason
+
+
+def test_a_longer_string_leaves_nothing_to_sign_when_only_openpgp_was_asked_for(
+    client: SignerClient, taskcluster: SimulatedTaskcluster
+) -> None:
+    task = taskcluster.create_task({"generateCertificate": True}, env={"DATA": "x" * 20_000})
+    with pytest.raises(SignerRefused, match=r"unsignable.*task\.payload\.env\.DATA"):
+        client.certify(task.task_id, 0, taskcluster.run_credentials(task), [])
+
+
+def test_a_caller_may_ask_for_some_forms_only(signer: Service, taskcluster: SimulatedTaskcluster) -> None:
+    task = taskcluster.create_task()
+    caller = RawCaller(signer.directory / "signer.sock", taskcluster.run_credentials(task))
+    status, answer = caller.send(caller.body(task, forms=["ed25519"]))
+    assert status == 200
+    assert {entry["name"] for entry in answer["documents"]} == {
+        "public/chain-of-trust.json",
+        "public/chain-of-trust.json.sig",
+    }

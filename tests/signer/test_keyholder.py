@@ -135,8 +135,9 @@ def test_it_lives_in_a_network_namespace_of_its_own(keyholder: Service) -> None:
 
 CONFINED = """
 import socket
-from taskward.signer.keyholder.confine import confine
-confine()
+from taskward.signer.confine import drop_privileges, leave_network
+drop_privileges()
+leave_network()
 socket.socket(socket.AF_UNIX).close()
 for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):
     try:

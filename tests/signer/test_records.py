@@ -71,5 +71,6 @@ def test_metrics_are_there_when_nothing_happened(
         assert 'taskward_signer_requests_total{outcome="certified"} 0' in text
         assert 'taskward_signer_signatures_total{form="dsse"} 0' in text
         assert "taskward_signer_keyholder_up 1" in text
+        assert "taskward_signer_openpgp_key_expires_timestamp_seconds 1" in text
         assert get(idle, "/healthz").endswith("ok\n")
         assert " 404 " in get(idle, "/v1/sign")

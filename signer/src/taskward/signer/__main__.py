@@ -20,6 +20,7 @@ from gunicorn.app.base import BaseApplication
 from taskward.signer.app import create_app
 from taskward.signer.audit import AuditLog, BrokenChainError, Head
 from taskward.signer.certifier import Certifier
+from taskward.signer.confine import drop_privileges
 from taskward.signer.content import ContentCheck
 from taskward.signer.keys import Keyholder, PublicKeys
 from taskward.signer.metrics import Metrics
@@ -32,6 +33,7 @@ from taskward.signer.taskcluster import Taskcluster
 
 _EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 _THREADS = 8
+_CONNECTIONS = 100
 _GRACE_S = 30
 
 
@@ -84,6 +86,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "worker_class": "gthread",
             "workers": 1,  # the records have one owner
             "threads": _THREADS,
+            "worker_connections": _CONNECTIONS,
             "keepalive": 0,  # one request a connection: a refused body is never read
             "control_socket_disable": True,
             "graceful_timeout": _GRACE_S,
@@ -116,6 +119,8 @@ def main() -> int:
         settings = SignerSettings.read(arguments.config)
         if not settings.allowed_uids:
             logging.warning("allowed_users is empty: everybody is refused")
+        for missing in drop_privileges():
+            logging.warning("not available here: %s", missing)
         _hold(settings.state_dir)
         for record in open_records(settings.state_dir):
             record.close()

@@ -1,4 +1,26 @@
-"""The signer's HTTP API: who may call, and what an answer looks like. What is signed is `certifier`'s matter."""
+"""The signer's HTTP API: who may call, and what an answer looks like. What is signed is `certifier`'s matter.
+
+``POST /v1/certify`` with the JSON object ::
+
+    {"taskId", "runId", "nonce": 16 to 128 of A-Za-z0-9_-, never used before,
+     "artifacts": [{"name", "sha256", "size_bytes", "content_type"?}],
+     "forms"?: some of ["openpgp", "ed25519", "dsse"], all by default,
+     "environment"?: {"imageHash"?, "imageArtifactHash"?}}
+
+and ``Authorization: Hawk …`` made with the run's credentials for POST, host ``signer``, port 80, this path, with
+payload hash and, for temporary credentials, ``ext``. Answers ::
+
+    {"documents": [{"name", "content_type", "content_base64"}], "omitted": [{"name", "reason"}]}
+
+``omitted`` names documents that cannot exist for this task (OpenPGP bears no line above 19 993 bytes) while others
+can. ``GET /v1/keys`` answers with the keyholder's ``keys.json``. ``GET /healthz`` says ``ok`` when the keyholder
+listens; ``GET /metrics`` is for Prometheus. These two are for whoever can open the socket, the others for
+``allowed_users``.
+
+Anything else is ``{"error": {"code", "message", "retryable"}}``: 400 malformed or unsignable, 401 the Hawk header
+proves nothing, 403 not allowed for this caller, run or manifest, 409 signed otherwise before or replayed; and, worth
+repeating, 429 too many requests, 503 something that is needed does not answer.
+"""
 
 import logging
 import sqlite3
@@ -57,7 +79,10 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        text = certifier.metrics.text(keyholder_up=certifier.keyholder.reachable())
+        text = certifier.metrics.text(
+            keyholder_up=certifier.keyholder.reachable(),
+            openpgp_expires_s=certifier.public_keys.openpgp_expires_s(),
+        )
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.errorhandler(AnswerError)

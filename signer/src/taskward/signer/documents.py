@@ -51,8 +51,9 @@ def drafts(
     omitted: list[Omission] = []
     try:
         for draft in _wanted(request, grant, environment, root_url):
-            reason = _obstacle(draft)
-            if reason:
+            if draft.form not in request.forms:
+                continue
+            if reason := _obstacle(draft):
                 omitted.append(Omission(draft.name, reason))
             else:
                 made.append(draft)

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import math
 import socket
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,14 @@ class PublicKeys:
         except (OSError, ValueError) as error:
             raise TryLaterError("keys-unknown", f"{self._file} cannot be read: {error}") from error
         return keys
+
+    def openpgp_expires_s(self) -> float:
+        """When the OpenPGP key expires, in seconds since the epoch; infinite for never, NaN while unknown."""
+        try:
+            expires = self.all()["openpgp"]["expires"]
+        except TryLaterError:
+            return math.nan
+        return math.inf if expires is None else datetime.fromisoformat(expires).timestamp()
 
     def check(self, form: str, signed: bytes, signature: bytes) -> str:
         """The id of the published key of `form`; raises `TryLaterError` when `signature` is not by it."""

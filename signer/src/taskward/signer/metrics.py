@@ -35,8 +35,11 @@ class Metrics:
         with self._lock:
             self._signatures[form] += 1
 
-    def text(self, keyholder_up: bool) -> str:
-        """The exposition text: https://prometheus.io/docs/instrumenting/exposition_formats/."""
+    def text(self, keyholder_up: bool, openpgp_expires_s: float) -> str:
+        """The exposition text; `openpgp_expires_s` is NaN while unknown, and infinite for never.
+
+        https://prometheus.io/docs/instrumenting/exposition_formats/
+        """
         with self._lock:
             return "".join(
                 (
@@ -45,6 +48,12 @@ class Metrics:
                     _counters("signatures", "Signatures made, by form.", "form", self._signatures),
                     _single("certify_seconds_total", "counter", "Time spent on requests.", self._seconds),
                     _single("keyholder_up", "gauge", "1 when the keyholder listens.", int(keyholder_up)),
+                    _single(
+                        "openpgp_key_expires_timestamp_seconds",
+                        "gauge",
+                        "When the OpenPGP key expires; plan a new one before that.",
+                        openpgp_expires_s,
+                    ),
                 )
             )
 
@@ -57,4 +66,5 @@ def _counters(name: str, help_text: str, label: str, values: Counter[str]) -> st
 
 def _single(name: str, kind: str, help_text: str, value: float) -> str:
     full = f"taskward_signer_{name}"
-    return f"# HELP {full} {help_text}\n# TYPE {full} {kind}\n{full} {value}\n"
+    number = {"nan": "NaN", "inf": "+Inf"}.get(str(value), str(value))
+    return f"# HELP {full} {help_text}\n# TYPE {full} {kind}\n{full} {number}\n"

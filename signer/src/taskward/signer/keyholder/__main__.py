@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from taskward.signer.keyholder.confine import confine
+from taskward.signer.confine import drop_privileges, leave_network
 from taskward.signer.keyholder.errors import UnusableKeyError
 from taskward.signer.keyholder.keyring import Keyring
 from taskward.signer.keyholder.server import serve
@@ -43,7 +43,7 @@ def main() -> int:
 def _run(settings: KeyholderSettings) -> NoReturn:
     if not settings.allowed_uids:
         _log.warning("allowed_users is empty: everybody is refused")
-    for missing in confine():
+    for missing in (*drop_privileges(), *leave_network()):
         _log.warning("not available here: %s", missing)
     with Keyring(settings) as keyring:
         keyring.publish(settings.public_keys_dir)

@@ -1,4 +1,4 @@
-"""What the keyholder gives up before it touches a key: privileges, core dumps, debuggers and the network."""
+"""What keyholder and signer give up before they touch anything worth having."""
 
 import ctypes
 import errno
@@ -7,6 +7,7 @@ import platform
 import resource
 import socket
 import struct
+from collections.abc import Callable, Mapping
 from typing import Final
 
 _PR_SET_DUMPABLE: Final = 4
@@ -30,22 +31,35 @@ _ARCHITECTURES: Final = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198
 """Machine -> (audit name of the architecture, number of the system call ``socket``)."""
 
 
-def confine() -> tuple[str, ...]:
-    """Give up whatever can be given up, for this process and its children, for good.
+def drop_privileges() -> tuple[str, ...]:
+    """No core dump, no debugger of the same user, no set-uid program: for this process and its children, for good.
 
-    Returns what this system did not allow, in words for the log; none of it is needed for correct work.
-    Call it before any thread is started.
+    Returns what this system did not allow, in words for the log; correct work does not depend on any of it. Call
+    it before any thread is started.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = min(_MAX_OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    attempts = {
-        "no new privileges": lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1),
-        "not dumpable": lambda: _prctl(_PR_SET_DUMPABLE, 0),
-        "an empty network namespace (needs root)": _leave_network,
-        "sockets of the Unix family only": _forbid_network_sockets,
-    }
+    return _attempt(
+        {
+            "no new privileges": lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1),
+            "not dumpable": lambda: _prctl(_PR_SET_DUMPABLE, 0),
+        }
+    )
+
+
+def leave_network() -> tuple[str, ...]:
+    """No network any more, like `drop_privileges`, and after it: a system call filter needs that."""
+    return _attempt(
+        {
+            "an empty network namespace (needs root)": _leave_network,
+            "sockets of the Unix family only": _forbid_network_sockets,
+        }
+    )
+
+
+def _attempt(attempts: Mapping[str, Callable[[], str]]) -> tuple[str, ...]:
     return tuple(f"{name}: {failure}" for name, attempt in attempts.items() if (failure := attempt()))
 
 
