@@ -19,6 +19,7 @@ from taskward.core.connection import connect
 from taskward.core.ids import RunId
 from taskward.core.outbox import Entry, Index
 from taskward.core.outcome import Outcome
+from taskward.core.process import start_time
 from taskward.core.record import Record, Records
 from taskward.core.settings import Settings
 from taskward.executor.job import EngineFactory, Executor, native
@@ -82,6 +83,15 @@ class Bench:
         record = self.records.read(run)
         assert record is not None
         return Result(record, self.layout.outbox(run), self.layout.log_directory(run))
+
+    def has_log(self, run: RunId) -> bool:
+        """Whether the run has begun to write its log."""
+        return (self.layout.log_directory(run) / "live.log").exists()
+
+    @staticmethod
+    def is_alive(pid: int) -> bool:
+        """Whether there is such a process, not counting zombies."""
+        return start_time(pid) is not None
 
     def wait_for_phase(self, run: RunId, phase: str) -> None:
         """Until the run is there."""

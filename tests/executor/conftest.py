@@ -1,4 +1,4 @@
-"""A worker's machine for the executor alone: a real Redis, a state directory, claims as the claimer would write them."""
+"""A worker's machine for the executor alone: a real Redis, a state directory, claims as the claimer writes them."""
 
 import os
 import secrets

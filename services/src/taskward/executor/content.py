@@ -13,43 +13,11 @@ _OWN: Final = {
 }  # fmt: skip
 _SYSTEM_TABLES: Final = ("/etc/mime.types", "/etc/apache2/mime.types")
 _UNKNOWN: Final = "application/octet-stream"
-_COMPRESSED: Final = frozenset(
-    [
-        ".7z",
-        ".br",
-        ".aab",
-        ".apk",
-        ".bz2",
-        ".deb",
-        ".dmg",
-        ".flv",
-        ".gif",
-        ".gz",
-        ".jar",
-        ".jpeg",
-        ".jpg",
-        ".lz",
-        ".lz4",
-        ".mz",
-        ".npz",
-        ".pkg",
-        ".png",
-        ".swf",
-        ".sz",
-        ".tbz",
-        ".tgz",
-        ".wasm",
-        ".webp",
-        ".whl",
-        ".woff",
-        ".woff2",
-        ".xpi",
-        ".xz",
-        ".zip",
-        ".zst",
-        ".zz",
-    ]
-)
+_COMPRESSED: Final = {
+    ".7z", ".br", ".aab", ".apk", ".bz2", ".deb", ".dmg", ".flv", ".gif", ".gz", ".jar", ".jpeg", ".jpg", ".lz",
+    ".lz4", ".mz", ".npz", ".pkg", ".png", ".swf", ".sz", ".tbz", ".tgz", ".wasm", ".webp", ".whl", ".woff",
+    ".woff2", ".xpi", ".xz", ".zip", ".zst", ".zz",
+}  # fmt: skip
 
 
 def content_type(request: ArtifactRequest, path: str) -> str:

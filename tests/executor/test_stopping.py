@@ -1,0 +1,80 @@
+import time
+from typing import Any
+
+import pytest
+
+from executor.bench import Bench, shell
+
+SLEEP: dict[str, Any] = {"command": [["sleep", "1000"]], "maxRunTime": 900}
+
+
+def test_max_run_time_fails_the_task(bench: Bench) -> None:
+    began = time.monotonic()
+    result = bench.run(shell("trap '' TERM INT; sleep 1000"), maxRunTime=1)
+
+    assert time.monotonic() - began < 6
+    assert (result.outcome.state, result.outcome.message) == ("failed", "task aborted - max run time exceeded")
+    assert "[taskcluster:error] Aborting task..." in result.log
+    assert "Command ABORTED after 1." in result.log
+
+
+@pytest.mark.parametrize("reason", ["canceled", "deadline-exceeded", "claim-expired"])
+def test_what_the_queue_has_decided_is_not_reported(bench: Bench, reason: str) -> None:
+    run = bench.claim(SLEEP)
+    job = bench.start(run)
+    bench.wait_for_line(run, "Executing command 0")
+
+    bench.records.abort(run, reason)
+    began = time.monotonic()
+
+    assert job.wait() == 0
+    assert time.monotonic() - began < 3
+    outcome = bench.result(run).outcome
+    assert (outcome.reason, outcome.unreported) == (reason, True)
+
+
+def test_sigterm_ends_the_run_as_worker_shutdown_with_its_artifacts(bench: Bench) -> None:
+    payload = {**SLEEP, "command": shell("echo x > f; echo go; sleep 1000")}
+    payload["artifacts"] = [{"type": "file", "path": "f", "name": "public/f"}]
+    run = bench.claim(payload)
+    job = bench.start(run)
+    bench.wait_until(lambda: "go" in bench.result(run).output if bench.has_log(run) else False)
+
+    job.terminate()
+
+    assert job.wait() == 0
+    result = bench.result(run)
+    assert (result.outcome.state, result.outcome.reason) == ("exception", "worker-shutdown")
+    assert result.content("public/f") == b"x\n"
+
+
+def test_an_abort_before_the_first_command_runs_nothing(bench: Bench) -> None:
+    run = bench.claim({**SLEEP, "command": [["echo", "never"]]})
+    bench.records.abort(run, "canceled")
+
+    assert bench.start(run).wait() == 0
+    assert bench.result(run).output == []
+
+
+def test_a_log_beyond_its_limit_fails_the_task(bench: Bench) -> None:
+    bench.set("executor", max_log_bytes=100_000)
+
+    result = bench.run([["yes"]])
+
+    assert result.outcome.state == "failed"
+    assert "its log is larger than 100000 bytes" in result.log
+
+
+def test_a_redis_that_is_away_does_not_disturb_the_task(bench: Bench) -> None:
+    run = bench.claim({"command": shell("echo go; sleep 2; echo end"), "maxRunTime": 20})
+    job = bench.start(run)
+    bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
+
+    bench.server.kill()
+    time.sleep(1)
+    bench.server.start()
+
+    assert job.wait() == 0
+    result = bench.result(run)
+    assert result.outcome.succeeded
+    assert result.output == ["go", "end"]
