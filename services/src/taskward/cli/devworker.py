@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
+from taskward.cli import supervision
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
@@ -46,7 +47,7 @@ class Access:
         Raises:
             CommandError: it does not run, or belongs to another user.
         """
-        file = state_dir / "devcluster/devcluster.json"
+        file = _access_file(state_dir)
         try:
             data = json.loads(file.read_text())
         except PermissionError as error:
@@ -78,13 +79,21 @@ class DevWorker:
         """
         began = datetime.now(UTC)
         worker = Worker(self.prepare(), self._devcluster())
+        self._forget_access()
         started = worker.start()
         self._await_claiming(worker.settings, began)
         return started
 
     def stop(self) -> bool:
         """Stops everything; False when nothing ran."""
-        return self.config.exists() and Worker(Settings.load(self.config)).stop()
+        stopped = self.config.exists() and Worker(Settings.load(self.config)).stop()
+        self._forget_access()
+        return stopped
+
+    def _forget_access(self) -> None:
+        """What a devcluster that is gone has left must not be taken for the new one's."""
+        if not supervision.supervisor(self.state_dir).answers():
+            _access_file(self.state_dir).unlink(missing_ok=True)
 
     def prepare(self) -> Settings:
         """The settings; at the first time makes the cluster's state, a client for the worker, and the file."""
@@ -155,6 +164,11 @@ class _running:  # noqa: N801 - used like a function
         self._process.wait(timeout=30)
 
 
+def _access_file(state_dir: Path) -> Path:
+    """Appears when the devcluster answers."""
+    return state_dir / "devcluster/devcluster.json"
+
+
 def _await_access(state_dir: Path) -> Access:
     deadline = time.monotonic() + _READY_WITHIN_S
     while True:
@@ -171,6 +185,8 @@ def _asked_since(queue: Any, worker: tuple[str, str, str, str], since: datetime)
 
     try:
         seen = queue.getWorker(*worker)["lastDateActive"]
+    except taskcluster.exceptions.TaskclusterConnectionError:
+        return False
     except taskcluster.exceptions.TaskclusterRestFailure as error:
         if error.status_code == 404:
             return False

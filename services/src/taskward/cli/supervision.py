@@ -28,7 +28,7 @@ def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
         [
             _section("unix_http_server", {"file": f"{home}/supervisor.sock", "chmod": "0700"}),
             _section("supervisord", {
-                "nodaemon": "true", "pidfile": f"{home}/supervisord.pid", "directory": str(state_dir), "umask": "027",
+                "nodaemon": "true", "pidfile": f"{home}/supervisord.pid", "directory": str(state_dir), "umask": "022",
                 "logfile": f"{state_dir}/var/log/supervisord.log", "logfile_maxbytes": str(LOG_BYTES),
                 "logfile_backups": str(LOG_BACKUPS), "childlogdir": f"{state_dir}/var/log", "minfds": "1024",
                 "strip_ansi": "true", **({"user": "root"} if os.geteuid() == 0 else {}),

@@ -55,6 +55,7 @@ class _Safe(BaseWorker):
         """Locked first, published under its name afterwards: the reaper never sees it unlocked."""
         hidden = self._lock_dir / f".{self.name}"
         fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.fchmod(fd, 0o644)  # whatever the umask: claimer and reaper have to look at it
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(self._lock_dir / self.name)
         return fd
