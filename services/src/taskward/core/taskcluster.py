@@ -5,7 +5,6 @@ is not on a worker's path uses it. Credentials are given with each call, since a
 """
 
 import base64
-import io
 import json
 import random
 import threading
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
-import mohawk
 import urllib3
 
+from taskward.core import hawk
 from taskward.core.errors import Conflict, Refused, Unreachable
 
 T = TypeVar("T")
@@ -48,14 +47,9 @@ class Credentials:
 
     def sign(self, method: str, url: str, content: bytes = b"", content_type: str = "") -> str:
         """A Hawk Authorization header, with a hash of the content when there is any."""
-        ext = {"certificate": json.loads(self.certificate)} if self.certificate else {}
-        sender = mohawk.Sender(
-            {"id": self.client_id, "key": self.access_token, "algorithm": "sha256"}, url, method,
-            content=io.BytesIO(content) if content else "",  # mohawk pretty-prints bytes for a debug message
-            content_type=content_type, always_hash_content=bool(content),
-            ext=base64.b64encode(json.dumps(ext).encode()).decode(),
-        )  # fmt: skip
-        return str(sender.request_header)
+        ext = f'{{"certificate":{self.certificate}}}' if self.certificate else "{}"
+        packed = base64.b64encode(ext.encode()).decode()
+        return hawk.header(self.client_id, self.access_token, method, url, content, content_type, packed)
 
 
 class Taskcluster:

@@ -1,8 +1,8 @@
 """The right to upload for a run: its newest credentials, for as long as the claim is ours."""
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+import time
+from typing import Final
 
 from redis import Redis
 
@@ -14,14 +14,18 @@ from taskward.uploader.errors import ClaimLost
 
 LOST: Final = "claim-expired"
 DECIDED: Final = frozenset({"canceled", "deadline-exceeded"})
+_FRESH_S: Final = 0.25
 
 
-@dataclass(frozen=True)
 class Claim:
-    """Looked up in Redis at each use, since the claimer renews credentials while files are on their way."""
+    """Looked up in Redis again and again, since the claimer renews credentials while files are on their way.
 
-    redis: Redis
-    run: RunId
+    One answer serves the attempts of the next quarter of a second: old credentials go on working for minutes.
+    """
+
+    def __init__(self, redis: Redis, run: RunId) -> None:
+        self._redis, self.run = redis, run
+        self._known: tuple[float, Credentials] | None = None
 
     def credentials(self) -> Credentials:
         """The newest credentials; ask before each attempt.
@@ -29,19 +33,20 @@ class Claim:
         Raises:
             ClaimLost: the claim is over; stop.
         """
-        return Credentials.parse(self.raw())
+        now, known = time.monotonic(), self._known
+        if known is None or now - known[0] > _FRESH_S:
+            known = self._known = now, self._look_up()
+        return known[1]
 
-    def raw(self) -> dict[str, Any]:
-        """The newest credentials as the queue gave them; raises like `credentials`."""
-        with self.redis.pipeline(transaction=False) as pipe:
+    def _look_up(self) -> Credentials:
+        with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(keys.credentials(self.run.key))
             pipe.hget(keys.run(self.run.key), "abort")
             stored, abort = pipe.execute()
         if stored is None or text(abort) == LOST:
             raise ClaimLost(f"run {self.run}: {'claim expired' if stored else 'no credentials: it is resolved'}")
-        data: dict[str, Any] = json.loads(stored)
-        return data
+        return Credentials.parse(json.loads(stored))
 
     def is_decided(self) -> bool:
         """Whether the queue has resolved the run itself, so that a refusal of its is no news."""
-        return text(self.redis.hget(keys.run(self.run.key), "abort")) in DECIDED
+        return text(self._redis.hget(keys.run(self.run.key), "abort")) in DECIDED

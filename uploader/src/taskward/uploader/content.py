@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from taskward.core.outcome import exception
 from taskward.uploader.errors import ArtifactLost
 
-CHUNK_BYTES: Final = 512 << 10
+CHUNK_BYTES: Final = 1 << 20
 _hashers: Final = ThreadPoolExecutor(64, "hash")
 
 Send = Callable[[memoryview], None]
