@@ -41,8 +41,8 @@ def read(path):
         return f.read(100)
 
 attempt("proxy", lambda: urllib.request.urlopen(victim["proxy"] + "/api/queue/v1/ping", timeout=5).read())
-attempt("proxy credentials", lambda: urllib.request.urlopen(
-    urllib.request.Request(os.environ["TASKCLUSTER_PROXY_URL"] + "/credentials", b"{}", method="PUT"), timeout=5).read())
+put = urllib.request.Request(os.environ["TASKCLUSTER_PROXY_URL"] + "/credentials", b"{}", method="PUT")
+attempt("proxy credentials", lambda: urllib.request.urlopen(put, timeout=5).read())
 for path in victim["sockets"]:
     attempt("socket " + path, lambda path=path: connect(path))
 for path in victim["files"]:
@@ -78,7 +78,12 @@ def test_a_neighbour_gets_nothing(stack: Stack, victim: RunId) -> None:
     _, pid, directory, proxy = found.groups()
     sockets = [str(path) for path in state.rglob("*") if path.is_socket()]
     assert len(sockets) >= 4
-    secrets = [str(path) for name in ("secrets", "keys", "redis", "signer", "outbox", "logs") for path in (state / name).rglob("*") if path.is_file()]  # fmt: skip  # noqa: E501
+    secrets = [
+        str(path)
+        for name in ("secrets", "keys", "redis", "signer", "outbox", "logs")
+        for path in (state / name).rglob("*")
+        if path.is_file()
+    ]
     assert len(secrets) > 8
     facts = {
         "proxy": proxy,
@@ -91,7 +96,7 @@ def test_a_neighbour_gets_nothing(stack: Stack, victim: RunId) -> None:
             f"/proc/{pid}/environ",
             f"/proc/{pid}/cwd/secret.txt",
             f"/proc/{pid}/fd/1",
-        ],  # fmt: skip  # noqa: E501
+        ],
         "directories": [
             directory,
             str(state / "secrets/claimer"),
@@ -99,7 +104,7 @@ def test_a_neighbour_gets_nothing(stack: Stack, victim: RunId) -> None:
             str(state / "logs"),
             str(state / "outbox"),
             str(state / "run/supervisor"),
-        ],  # fmt: skip  # noqa: E501
+        ],
     }
     run, resolution = stack.run(
         [["python3", "-c", PROBE]], env={"VICTIM": json.dumps(facts)}, features={"taskclusterProxy": True}
@@ -122,7 +127,7 @@ def test_no_process_shows_a_secret_in_its_arguments_or_environment(stack: Stack)
 
 
 def test_no_log_of_ours_holds_a_secret(stack: Stack) -> None:
-    run, _ = stack.run([["true"]], features={"taskclusterProxy": True, "chainOfTrust": True})
+    stack.run([["true"]], features={"taskclusterProxy": True, "chainOfTrust": True})
     token = stack.cluster.access_token
     for path in (stack.state_dir / "var/log").iterdir():
         text = path.read_text(errors="replace")
@@ -152,7 +157,10 @@ def test_a_symlink_out_of_the_task_directory_is_no_artifact(stack: Stack, target
 def test_another_tasks_file_is_no_artifact(stack: Stack, victim: RunId) -> None:
     found = re.search(r"dir (\S+)", live_log(stack, victim))
     assert found is not None
-    for command in (["ln", "-s", f"{found.group(1)}/secret.txt", "artifact"], ["ln", f"{found.group(1)}/secret.txt", "artifact"]):  # fmt: skip  # noqa: E501
+    for command in (
+        ["ln", "-s", f"{found.group(1)}/secret.txt", "artifact"],
+        ["ln", f"{found.group(1)}/secret.txt", "artifact"],
+    ):
         run, resolution = stack.run(
             [["sh", "-c", f"{' '.join(command)} || true"]],
             artifacts=[{"type": "file", "path": "artifact", "name": "public/a"}],
@@ -189,7 +197,7 @@ def test_names_that_would_break_the_queue_never_reach_it(stack: Stack, name: str
 
 
 def test_daemons_do_not_outlive_their_task(stack: Stack) -> None:
-    daemon = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0:\n  open('/tmp/daemon-'+os.environ['TASK_ID'],'w').write(str(os.getpid()))\n  time.sleep(300)\n os._exit(0)\n"  # noqa: E501
+    daemon = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0:\n  open('/tmp/daemon-'+os.environ['TASK_ID'],'w').write(str(os.getpid()))\n  time.sleep(300)\n os._exit(0)\n"
     run, resolution = stack.run([["python3", "-c", daemon], ["sleep", "0.3"]])
     assert resolution == ("completed", "completed")
     pid = Path(f"/tmp/daemon-{run.task_id}").read_text()
@@ -198,9 +206,9 @@ def test_daemons_do_not_outlive_their_task(stack: Stack) -> None:
 
 def test_a_task_that_deletes_its_own_directory_ends_clearly(stack: Stack) -> None:
     run, resolution = stack.run(
-        [["sh", "-c", "rm -rf \"$PWD\" \"$HOME\"; echo gone"]],
+        [["sh", "-c", 'rm -rf "$PWD" "$HOME"; echo gone']],
         artifacts=[{"type": "file", "path": "a", "name": "public/a"}],
-    )  # fmt: skip
+    )
     assert resolution == ("failed", "failed")
     assert "file-missing-on-worker" in stack.log(run)
 

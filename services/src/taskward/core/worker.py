@@ -54,7 +54,8 @@ class _Safe(BaseWorker):
     def _hold_lock(self) -> int:
         """Locked first, published under its name afterwards: the reaper never sees it unlocked."""
         hidden = self._lock_dir / f".{self.name}"
-        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o644)  # whatever the umask: reaper and claimer look at it
         os.fchmod(fd, 0o644)  # whatever the umask: claimer and reaper have to look at it
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(self._lock_dir / self.name)
