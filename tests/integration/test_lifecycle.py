@@ -127,15 +127,14 @@ def test_a_signed_run_is_verified_offline_by_foreign_programs_too(stack: Stack, 
     assert document["artifacts"]["public/file.txt"]["sha256"] == hashlib.sha256(b"content\n").hexdigest()
     assert set(document["artifacts"]) == {"public/file.txt", "public/logs/certified.log"}
     keys = stack.state_dir / "public-keys"
-    words = ["verify", str(tmp_path), "--openpgp-key", str(keys / "openpgp.asc"), "--ed25519-key"]
-    done = stack_command(stack, *words, str(keys / "ed25519.pub"))
-    assert done == 0
+    words = [str(TASKWARD), "verify", str(tmp_path), "--openpgp-key", str(keys / "openpgp.asc")]
+    words += ["--ed25519-key", str(keys / "ed25519.pub"), "--dsse-key", str(keys / "dsse.pub")]
+    good = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert good.returncode == 0, good.stdout + good.stderr
     (tmp_path / "public/file.txt").write_text("other")
-    assert stack_command(stack, *words, str(keys / "ed25519.pub")) != 0
-
-
-def stack_command(stack: Stack, *words: str) -> int:
-    return subprocess.run([str(TASKWARD), *words], capture_output=True, timeout=60, check=False).returncode
+    bad = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert bad.returncode == 1
+    assert "public/file.txt" in bad.stdout + bad.stderr
 
 
 def test_a_malformed_payload_leaves_a_readable_log(stack: Stack) -> None:
