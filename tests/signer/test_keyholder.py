@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -180,6 +181,36 @@ def test_killed_it_comes_back_with_the_same_keys_and_without_the_old_agent(direc
         assert (directory / "public" / "keys.json").read_text() == before
         assert ask(service, b"openpgp", b"x")[0] == wire.SIGNED
         assert not agents_of(directory) & old_agents
+
+
+HANGING = """
+import sys
+from pathlib import Path
+from taskward.signer.keyholder.keyring import Keyring
+from taskward.signer.keyholder.server import serve
+from taskward.signer.keyholder.settings import KeyholderSettings
+from taskward.signer.sockets import listening
+settings = KeyholderSettings.read(Path(sys.argv[1]))
+with Keyring(settings) as keyring, listening(settings.socket, 0o600, None) as listener:
+    print("ready", flush=True)
+    serve(listener, keyring, settings.allowed_uids, answer_within_s=1)
+"""
+
+
+def test_a_hanging_agent_ends_the_keyholder_and_the_next_one_works(directory: Path) -> None:
+    config = processes.write_config(directory)
+    with subprocess.Popen([processes.PYTHON, "-c", HANGING, str(config)], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"ready\n"
+        [agent] = agents_of(directory)
+        os.kill(agent, signal.SIGSTOP)
+        service = Service(first, directory, directory / "no.log")
+        with pytest.raises(wire.BrokenFrameError):
+            ask(service, b"openpgp", b"x")
+        assert first.wait() == -signal.SIGALRM
+    with processes.keyholder(config) as service:
+        assert ask(service, b"openpgp", b"x")[0] == wire.SIGNED
+    os.kill(agent, signal.SIGKILL)
 
 
 def test_a_second_keyholder_of_the_same_keys_does_not_start(keyholder: Service) -> None:

@@ -45,6 +45,7 @@ from taskward.signer.sockets import peer_uid
 
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
+_INTERNAL = 500
 
 
 def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
@@ -92,8 +93,9 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        body = {"error": {"code": "http", "message": error.description or "", "retryable": False}}
-        return Response(canonical(body), status=error.code or 500, mimetype=_JSON)
+        status = error.code or _INTERNAL
+        body = {"code": "http", "message": error.description or "", "retryable": status >= _INTERNAL}
+        return Response(canonical({"error": body}), status=status, mimetype=_JSON)
 
     return app
 

@@ -16,6 +16,7 @@ CONTENT_TYPE: Final = "application/json"
 MAX_AGE_S: Final = 60
 
 _ATTRIBUTE = re.compile(r'\s*([a-z]+)="([^"\\]*)"\s*(?:,|$)')
+_TIME_STAMP = re.compile(r"[0-9]{1,12}")
 _MAX_HEADER_CHARACTERS = 16_384
 
 
@@ -26,7 +27,8 @@ def signed_call(authorization: str | None, body: bytes, now_s: float) -> SignedC
     `UnauthenticatedError`.
     """
     attributes = _attributes(authorization or "")
-    if not attributes.get("ts", "").isdigit() or abs(int(attributes["ts"]) - now_s) > MAX_AGE_S:
+    stamp = attributes.get("ts", "")
+    if not _TIME_STAMP.fullmatch(stamp) or abs(int(stamp) - now_s) > MAX_AGE_S:
         raise _unproven(f"the request's time stamp is not within {MAX_AGE_S} s of this host's clock")
     if "hash" not in attributes:
         raise _unproven("the Hawk header has no payload hash")

@@ -85,8 +85,13 @@ class SignerSettings:
             verifies_artifacts=section.choice("verify_artifacts", ("never", "always"), "never") == "always",
             artifact_hosts=frozenset(section.texts("artifact_hosts")),
             credentials=_credentials(section),
-            environment=section.table("environment", _ENVIRONMENT),
+            environment=_environment(section),
         )
+
+
+def _environment(section: Section) -> dict[str, str]:
+    given = section.table("environment", _ENVIRONMENT)
+    return {name: given[name] for name in _ENVIRONMENT if name in given}  # the order of the documents
 
 
 def _root_url(section: Section) -> str:

@@ -138,13 +138,11 @@ class Taskcluster:
     def _exchange(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json", **headers}
         response = self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
-        try:
-            text = response.read(_MAX_ANSWER_BYTES + 1)
-        finally:
-            response.release_conn()
+        text = response.read(_MAX_ANSWER_BYTES + 1)
         if len(text) > _MAX_ANSWER_BYTES:
             response.close()
             raise TryLaterError("queue-answer", f"{url} answered more than {_MAX_ANSWER_BYTES} bytes")
+        response.release_conn()
         return response.status, text
 
 

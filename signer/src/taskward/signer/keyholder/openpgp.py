@@ -29,7 +29,7 @@ _GPG_OPTIONS = [
     "--disable-dirmngr",
     "--no-emit-version",
 ]
-_GPGCONF_TIMEOUT_S = 10
+_GPGCONF_TIMEOUT_S = 5
 _KEY_TYPES = {
     "ed25519": ("Key-Type: EDDSA", "Key-Curve: ed25519"),
     "rsa2048": ("Key-Type: RSA", "Key-Length: 2048"),
@@ -117,13 +117,16 @@ class OpenPgpKey:
 
 
 def end_agent(home: Path) -> None:
-    """End the gpg-agent of `home`, if one runs."""
-    subprocess.run(
-        ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"],
-        check=False,
-        capture_output=True,
-        timeout=_GPGCONF_TIMEOUT_S,
-    )
+    """End the gpg-agent of `home`, if one runs; one that hangs is cut off, so that gpg starts another."""
+    try:
+        subprocess.run(
+            ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"],
+            check=False,
+            capture_output=True,
+            timeout=_GPGCONF_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        (home / "S.gpg-agent").unlink(missing_ok=True)  # the old one ends when it notices
 
 
 def _make(home: Path, algorithm: str, expires_days: int, name: str, email: str | None) -> None:

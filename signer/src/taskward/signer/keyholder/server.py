@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import signal
 import socket
 from typing import NoReturn
 
@@ -22,8 +23,13 @@ _log = logging.getLogger(__name__)
 _PEER_TIMEOUT_S = 10.0
 
 
-def serve(listener: socket.socket, keyring: Keyring, allowed_uids: frozenset[int]) -> NoReturn:
-    """Answer one connection after the other, for ever. Users outside of `allowed_uids` get no byte."""
+def serve(
+    listener: socket.socket, keyring: Keyring, allowed_uids: frozenset[int], answer_within_s: int = 120
+) -> NoReturn:
+    """Answer one connection after the other, for ever. Users outside of `allowed_uids` get no byte.
+
+    When gpg hangs for `answer_within_s`, SIGALRM ends this process; started again it gets a new agent.
+    """
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -32,10 +38,13 @@ def serve(listener: socket.socket, keyring: Keyring, allowed_uids: frozenset[int
             if uid not in allowed_uids:
                 _log.warning("refused a connection of uid %d", uid)
                 continue
+            signal.alarm(answer_within_s)
             try:
                 _answer(connection, keyring)
             except (OSError, BrokenFrameError) as error:
                 _log.warning("lost a connection: %s", error)
+            finally:
+                signal.alarm(0)
 
 
 def _answer(connection: socket.socket, keyring: Keyring) -> None:
