@@ -30,7 +30,7 @@ def test_a_port_in_use_is_named() -> None:
     with listener.task_listener(free_port(), "lo") as first:
         port = first.getsockname()[1]
         with pytest.raises(StartError, match=f"port {port}.*Choose another"):
-            listener.task_listener(port, "lo")
+            listener.task_listener(port, "lo", patience_s=0.1)
 
 
 def test_the_status_socket_is_closed_to_other_users() -> None:

@@ -66,8 +66,6 @@ class Forwarder:
         request = _read(environ, target)
         link, answer, parser = self._ask(request)
         self._metrics.answered(answer.status)
-        if request.sock.close_after:
-            answer.keep_alive = False
         ours = [("X-Taskcluster-Endpoint", f"{self._root}{target}")]
         ours += self._vault.get(str(request.sock.run_key)).answer_headers
         ours += _declared_length(answer)

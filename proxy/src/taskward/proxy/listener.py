@@ -1,6 +1,8 @@
 """The sockets that the proxy listens on; made here and handed to gunicorn as open descriptors."""
 
+import errno
 import socket
+import time
 from pathlib import Path
 
 from taskward.proxy.errors import StartError
@@ -8,23 +10,35 @@ from taskward.proxy.errors import StartError
 _BACKLOG = 1024
 
 
-def task_listener(port: int, interface: str) -> socket.socket:
+def task_listener(port: int, interface: str, patience_s: float = 2.0) -> socket.socket:
     """The port that tasks call, on every address of 127/8 at once: each native task has its own.
 
     Bound to `interface` (SO_BINDTODEVICE; ``lo``: nothing outside of this host can connect, whatever the
-    routing). StartError where that is impossible; an empty `interface` goes without.
+    routing). StartError where that is impossible; an empty `interface` goes without. A port in use is tried for
+    `patience_s`: what is left of a killed predecessor may hold it for a moment.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         if interface:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-        listener.bind(("0.0.0.0", port))  # noqa: S104 - 127/8 as a whole; the device keeps others out
+        _bind(listener, port, time.monotonic() + patience_s)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise StartError(f"cannot listen on port {port} of device {interface!r}: {error}. {_remedy(error)}") from error
     return listener
+
+
+def _bind(listener: socket.socket, port: int, until_s: float) -> None:
+    while True:
+        try:
+            listener.bind(("0.0.0.0", port))  # noqa: S104 - 127/8 as a whole; the device keeps others out
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
 
 
 def status_listener(path: Path) -> socket.socket:

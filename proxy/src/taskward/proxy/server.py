@@ -22,7 +22,7 @@ _MAX_CONNECTIONS: Final = 4096
 
 
 class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
-    """Runs the proxy until SIGTERM (waits for requests in flight) or SIGQUIT (does not).
+    """Runs the proxy until SIGTERM (waits for requests in flight) or SIGQUIT (does not); SIGHUP replaces its worker.
 
     Everything that can be wrong with the settings shows in the constructor, as StartError: files that cannot be read,
     sockets that cannot be opened.
@@ -33,7 +33,7 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
         self._store = store.connect(settings)
         self._vault = Vault(self._store, settings.root_url)
         self._app = build_app(settings, self._store, self._vault)
-        self._listeners = _open_listeners(settings)
+        self._binds = [f"fd://{_inheritable(sock)}" for sock in _open_listeners(settings)]
         _allow_descriptors(2 * _MAX_CONNECTIONS)
         super().__init__()
 
@@ -49,7 +49,7 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
 
     def _gunicorn_settings(self) -> dict[str, Any]:
         return {
-            "bind": [f"fd://{_inheritable(sock)}" for sock in self._listeners],
+            "bind": self._binds,
             "worker_class": "taskward.proxy.worker.ProxyWorker",
             "workers": 1,
             "threads": self.settings.threads,
