@@ -15,7 +15,7 @@ from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.places import DEV_CONFIG
-from taskward.cli.programs import Devcluster, Program, base_environment, command, environment
+from taskward.cli.programs import Devcluster, base_environment, command, devcluster_program, environment
 from taskward.cli.provision import replace
 from taskward.cli.supervision import alive_lock
 from taskward.cli.supervisor import Process
@@ -130,7 +130,7 @@ class DevWorker:
         """Runs the cluster alone for a moment, to give the worker a client with no more scopes than it needs."""
         import taskcluster
 
-        program = Program("devcluster", "taskward.devcluster", ("--state-dir", str(self.state_dir / "devcluster"), "--port", str(port)), 0)  # fmt: skip  # noqa: E501
+        program = devcluster_program(Devcluster(self.state_dir / "devcluster", port))
         with _running(command(program, alive_lock(self.state_dir)), environment(program, self.state_dir)):
             auth = taskcluster.Auth(_await_access(self.state_dir).options)
             expires = datetime.now(UTC) + timedelta(days=3650)

@@ -1,7 +1,7 @@
 """The worker's processes as programs of the supervisor: how each is started, as whom, in which order.
 
-A lower priority starts earlier and stops later; the supervisor stops one priority after the other. So the executors
-end their tasks first, while claimer, uploaders, signer and Redis are still there to bring the runs home.
+The supervisor starts one stage after the other, without waiting, and stops them in reverse, waiting for each. So the
+executors end their tasks first, while claimer, uploaders, signer and Redis are still there to bring the runs home.
 """
 
 import os
@@ -20,6 +20,10 @@ STOP_MARGIN_S: Final = 15
 """What a process gets beyond the grace time before it is killed."""
 
 
+STAGES: Final = ("base", "services", "uploaders", "claimers", "executors")
+"""In the order of start; what is in one stage starts and stops together."""
+
+
 @dataclass(frozen=True)
 class Program:
     """One program: `module` run by this Python, as the user of `name`.
@@ -28,7 +32,7 @@ class Program:
         name: the role.
         module: run with ``python -m``.
         arguments: of the module.
-        priority: order of start (rising) and stop (falling).
+        stage: one of `STAGES`.
         processes: how many of it.
         stop_s: after so long it is killed.
     """
@@ -36,7 +40,7 @@ class Program:
     name: str
     module: str
     arguments: tuple[str, ...]
-    priority: int
+    stage: str
     processes: int = 1
     stop_s: int = 10
 
@@ -54,24 +58,25 @@ def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[
     """All programs of a worker, in the order of their start."""
     config = ("--config", str(resolved.path_of(settings)))
     slow_s = settings.worker.grace_s + STOP_MARGIN_S
-    first = (_devcluster(devcluster),) if devcluster else ()
+    first = (devcluster_program(devcluster),) if devcluster else ()
     return (
-        Program("redis", "taskward.cli.redis", config, 10, stop_s=30),
+        Program("redis", "taskward.cli.redis", config, "base", stop_s=30),
         *first,
-        Program("keyholder", "taskward.signer.keyholder", config, 30),
-        Program("signer", "taskward.signer", config, 40, stop_s=35),
-        Program("proxy", "taskward.proxy", config, 50),
-        Program("gateway", "taskward.gateway", config, 60),
-        Program("reaper", "taskward.core.reaper", config, 70),
-        Program("uploader", "taskward.uploader", config, 80, settings.uploader.processes, slow_s),
-        Program("claimer", "taskward.claimer", config, 90, stop_s=slow_s),
-        Program("executor", "taskward.executor", config, 100, settings.worker.capacity, slow_s),
+        Program("keyholder", "taskward.signer.keyholder", config, "services"),
+        Program("signer", "taskward.signer", config, "services", stop_s=35),
+        Program("proxy", "taskward.proxy", config, "services"),
+        Program("gateway", "taskward.gateway", config, "services"),
+        Program("reaper", "taskward.core.reaper", config, "services"),
+        Program("uploader", "taskward.uploader", config, "uploaders", settings.uploader.processes, slow_s),
+        Program("claimer", "taskward.claimer", config, "claimers", stop_s=slow_s),
+        Program("executor", "taskward.executor", config, "executors", settings.worker.capacity, slow_s),
     )
 
 
-def _devcluster(wanted: Devcluster) -> Program:
+def devcluster_program(wanted: Devcluster) -> Program:
+    """The development Taskcluster as a program."""
     where = ("--state-dir", str(wanted.state_dir), "--port", str(wanted.port), *wanted.options)
-    return Program("devcluster", "taskward.devcluster", where, 20)
+    return Program("devcluster", "taskward.devcluster", where, "base")
 
 
 def command(program: Program, alive_lock: Path) -> Sequence[str]:

@@ -6,12 +6,12 @@ import resource
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from taskward.cli.errors import CommandError, Unavailable
-from taskward.cli.programs import Program, base_environment, command, environment, python
+from taskward.cli.programs import STAGES, Program, base_environment, command, environment, python
 from taskward.cli.provision import replace
 from taskward.cli.supervisor import Process, Supervisor, SupervisorAway
 
@@ -38,6 +38,7 @@ def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
             }),
             _section("supervisorctl", {"serverurl": f"unix://{home}/supervisor.sock"}),
             _listener(state_dir),
+            *_stages(programs),
             *(_program(program, state_dir) for program in programs),
         ]
     ) + "\n"  # fmt: skip
@@ -183,6 +184,13 @@ def _listener(state_dir: Path) -> str:
     })  # fmt: skip
 
 
+def _stages(programs: Sequence[Program]) -> Iterator[str]:
+    """A group per stage: groups are stopped one after the other, what is in a group at once."""
+    for number, stage in enumerate(STAGES, 1):
+        names = [program.name for program in programs if program.stage == stage]
+        yield _section(f"group:{stage}", {"programs": ",".join(names), "priority": str(10 * number)})
+
+
 def _program(program: Program, state_dir: Path) -> str:
     single = program.processes == 1
     name = "%(program_name)s" if single else "%(program_name)s-%(process_num)d"
@@ -193,7 +201,7 @@ def _program(program: Program, state_dir: Path) -> str:
     )
     return _section(f"program:{program.name}", {
         "command": " ".join(_quoted(word) for word in command(program, alive_lock(state_dir))),
-        "process_name": name, "numprocs": str(program.processes), "priority": str(program.priority),
+        "process_name": name, "numprocs": str(program.processes),
         "environment": ",".join(f"{k}={_quoted_value(v)}" for k, v in environment(program, state_dir).items() if v),
         "autostart": "true", "autorestart": "true", "startsecs": str(_STEADY_S), "startretries": "3",
         "stopsignal": "TERM", "stopwaitsecs": str(program.stop_s), "killasgroup": "true",
