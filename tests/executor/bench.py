@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ from taskward.core.process import start_time
 from taskward.core.record import Record, Records
 from taskward.core.settings import Settings
 from taskward.executor.job import EngineFactory, Executor, native
+from taskward.executor.processes import of_user
 from taskward.executor.sweep import Sweep
 from taskward.executor.watch import AbortReasons
 
@@ -47,7 +47,7 @@ class Bench:
             self.records.resolved(run)
         Sweep(self.settings, self.records, keep_logs_s=-1).run()
 
-    def set(self, section: str, **values: Any) -> None:
+    def configure(self, section: str, **values: Any) -> None:
         """Other settings than the usual ones."""
         self.settings = settings(self.state_dir, {section: values})
 
@@ -87,6 +87,11 @@ class Bench:
     def has_log(self, run: RunId) -> bool:
         """Whether the run has begun to write its log."""
         return (self.layout.log_directory(run) / "live.log").exists()
+
+    @staticmethod
+    def processes_of(uid: int) -> set[int]:
+        """Living processes of a user."""
+        return of_user(uid)
 
     @staticmethod
     def is_alive(pid: int) -> bool:
@@ -217,9 +222,3 @@ def definition(payload: Any) -> dict[str, Any]:
 def shell(script: str) -> list[list[str]]:
     """One command."""
     return [["bash", "-c", script]]
-
-
-def processes_of(uid: int) -> str:
-    return subprocess.run(
-        ["ps", "-o", "pid=,args=", "-u", str(uid)], capture_output=True, text=True, check=False
-    ).stdout

@@ -72,7 +72,7 @@ def test_the_environment_is_ours_and_the_payloads_and_nothing_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_WORKER", "x")
-    bench.set("executor", worker_location='{"cloud":"x"}', instance_type="big")
+    bench.configure("executor", worker_location='{"cloud":"x"}', instance_type="big")
 
     result = bench.run([["env"]], env={"MINE": "1", "TASK_ID": "forged", "USER": "me"})
 

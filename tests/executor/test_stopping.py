@@ -1,3 +1,4 @@
+import re
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ def test_max_run_time_fails_the_task(bench: Bench) -> None:
     assert time.monotonic() - began < 6
     assert (result.outcome.state, result.outcome.message) == ("failed", "task aborted - max run time exceeded")
     assert "[taskcluster:error] Aborting task..." in result.log
-    assert "Command ABORTED after 1." in result.log
+    assert re.search(r"Command ABORTED after \S+s: process aborted", result.log)
 
 
 @pytest.mark.parametrize("reason", ["canceled", "deadline-exceeded", "claim-expired"])
@@ -57,7 +58,7 @@ def test_an_abort_before_the_first_command_runs_nothing(bench: Bench) -> None:
 
 
 def test_a_log_beyond_its_limit_fails_the_task(bench: Bench) -> None:
-    bench.set("executor", max_log_bytes=100_000)
+    bench.configure("executor", max_log_bytes=100_000)
 
     result = bench.run([["yes"]])
 

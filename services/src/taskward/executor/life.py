@@ -78,7 +78,7 @@ class Life:
 
     def hand_over_log(self) -> None:
         """Only the log, for a run that died with its process."""
-        self._started = self._started[:1]
+        self._started = [feature for feature in self._started if not feature.publishes]
         self.collect()
 
     def _prepare(self) -> None:

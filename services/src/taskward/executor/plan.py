@@ -5,7 +5,6 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
 from typing import Final, Literal
 
 from taskward.core.clock import format_time
@@ -49,8 +48,7 @@ class Plan:
         """Everything that `request` leads to."""
         room = self.most - len(self.entries)
         count = 0
-        for found in islice(find(request.type, request.path, room + 1), room + 1):
-            count += 1
+        for count, found in enumerate(find(request.type, request.path, room + 1), 1):
             if count <= room:
                 self._consider(request, found)
         if count > room:

@@ -17,6 +17,7 @@ class Artifacts(Feature):
     """``payload.artifacts``."""
 
     name = "Artifact Uploads"
+    publishes = True
 
     def requested(self) -> bool:
         """When there are any."""

@@ -21,6 +21,7 @@ class ChainOfTrust(Feature):
     """``features.chainOfTrust``, and ``features.generateCertificate``, its first form."""
 
     name = "Chain of Trust"
+    publishes = True
 
     def requested(self) -> bool:
         """One of the two."""

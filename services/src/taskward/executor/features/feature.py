@@ -17,10 +17,12 @@ class Feature:
     Attributes:
         name: for people.
         key: of ``payload.features``; empty for a feature that every task has.
+        publishes: whether it takes files from the task; not done for a run that died with its process.
     """
 
     name: ClassVar[str]
     key: ClassVar[str] = ""
+    publishes: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
