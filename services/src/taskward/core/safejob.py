@@ -22,7 +22,7 @@ MAX_STORED_BYTES: Final = 4096
 MAX_DATA_BYTES: Final = 8192
 _FORBIDDEN: Final = (
     "success_callback_name", "failure_callback_name", "stopped_callback_name", "webhooks", "dependency_ids",
-    "dependency_id", "meta", "group_id", "repeats_left", "rate_limit_key", "result",
+    "dependency_id", "meta", "group_id", "repeats_left", "rate_limit_key",
 )  # fmt: skip
 _REFUSED: Final = zlib.compress(b'["",null,[],{}]')
 
@@ -80,6 +80,7 @@ class SafeJob(Job):
         fields = {k.decode(): v for k, v in raw_data.items()}
         if "data" not in fields:
             raise NoSuchJobError(f"job {self.id} has no data")
+        fields.pop("result", None)  # RQ writes one when a function asks to be repeated; nobody reads it
         bad = [name for name in _FORBIDDEN if fields.pop(name, None)]
         self.refused = f"job {self.id}: {', '.join(bad)} not allowed" if bad else ""
         if fields.get("origin") != self.registry.queue.encode():
