@@ -1,6 +1,5 @@
 """What a hostile task might try against its worker, and against the tasks beside it."""
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from executor.bench import Bench, JobProcess, shell
+from taskward.core.connection import text
 from taskward.core.ids import RunId
 from taskward.executor import collect
 from taskward.executor.native import NativeEngine
@@ -95,14 +95,14 @@ def test_memory_beyond_the_limit_is_said_to_be_the_cause(bench: Bench) -> None:
     ],
 )
 def test_a_task_harms_only_its_own_directory(bench: Bench, deed: str) -> None:
-    before = sorted(os.listdir("/etc"))
+    before = sorted(Path("/etc").iterdir())
     result = bench.run(
         shell(f"{deed} 2> /dev/null; true"), artifacts=[{"type": "directory", "path": ".", "optional": True}]
     )
 
     assert result.outcome.succeeded
     assert not bench.layout.task_directory(result.record.run).exists()
-    assert sorted(os.listdir("/etc")) == before
+    assert sorted(Path("/etc").iterdir()) == before
 
 
 def test_the_log_can_only_grow(bench: Bench) -> None:
@@ -244,7 +244,7 @@ def test_two_runs_never_share_a_user_or_an_address(bench: Bench, neighbour: RunI
     uid, name, url = result.output
     assert int(uid) != uid_of(bench, neighbour)
     assert name.startswith("task_")
-    peers = [key.decode() for key in bench.redis.keys("tw:peer:*")]
+    peers = [text(key) for key in bench.redis.keys("tw:peer:*")]
     assert len(peers) == 1
     assert url != f"http://{peers[0].removeprefix('tw:peer:')}:60080"
 

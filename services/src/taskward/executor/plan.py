@@ -59,7 +59,8 @@ class Plan:
     def _consider(self, request: ArtifactRequest, found: Found) -> None:
         name = artifact_name(request, found.relative)
         if why := names.refusal(name):
-            self._fail(f'invalid-resource-on-worker: no artifact can be named "{names.shown(name)}": {why}')
+            text = f'invalid-resource-on-worker: no artifact can be named "{names.shown(name)}": {why}'
+            self.log.warn(text) if request.optional else self._fail(text)
         elif name in self.reserved:
             self.log.warn(
                 f"Not uploading artifact {name} found in task.payload.artifacts section, since this will be uploaded "

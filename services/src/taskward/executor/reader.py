@@ -198,7 +198,7 @@ class Search:
             found, real = Path(place).stat(), os.path.realpath(place)
         except OSError as error:
             return _unreadable("file", relative, place, error)
-        if not _inside(real, base):
+        if not (_inside(real, base) or real == base):
             return _invalid(
                 relative, place, f"'{place}' is a symbolic link that leaves the task directory, to '{real}'"
             )
