@@ -99,6 +99,8 @@ def main() -> int:
         _task(demo, worker, home)
     except CommandError as error:
         demo.require(False, error.message)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the demo has failed and the worker must be stopped
+        demo.require(False, f"{type(error).__name__}: {error}")
     finally:
         demo.step("Stop", worker.stop)
     code = demo.summary()
