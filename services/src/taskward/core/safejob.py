@@ -91,6 +91,10 @@ class SafeJob(Job):
             fields["data"] = _REFUSED
         super().restore({k.encode(): v for k, v in fields.items()})
 
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[Any, Any]:
+        """The hash to store; never a result, which `restore` would refuse when the job is put back."""
+        return dict(super().to_dict(include_meta, include_result=False))
+
     # RQ imports these by name; here there is nothing to import.
     success_callback = failure_callback = stopped_callback = property(lambda _self: None)
 
