@@ -53,6 +53,7 @@ class Cloud:
     accepted_client: str = ""
     resolved: bool = False
     put_pause_s: float = 0.0
+    put_pauses_s: dict[str, float] = field(default_factory=dict)
     put_url: str = ""
     connections: int = 0
     tokens: dict[str, str] = field(default_factory=dict)
@@ -231,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "slow":
                 time.sleep(0.05)
         self.cloud.puts[name] += 1
-        time.sleep(self.cloud.put_pause_s)
+        time.sleep(self.cloud.put_pauses_s.pop(name, self.cloud.put_pause_s))
         if isinstance(fault, int):
             self._xml(fault)
         elif fault == "redirect":

@@ -29,6 +29,9 @@ def site(redis_server: RedisServer, cloud: Cloud) -> Iterator[Site]:
     for key in redis.keys("*"):
         redis.delete(key)
     state_dir = Path(tempfile.mkdtemp(prefix="twu"))
-    yield Site(redis, redis_server, cloud, Layout(state_dir))
+    site = Site(redis, redis_server, cloud, Layout(state_dir))
+    yield site
+    for process in site.processes:
+        process.kill()
     redis.close()
     shutil.rmtree(state_dir)

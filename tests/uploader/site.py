@@ -1,8 +1,6 @@
 """A worker's state directory, a run in it that the executor has left behind, and the uploader that takes it over."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -53,6 +51,8 @@ class Site:
     run: RunId = RUN
     settings: UploaderSettings = field(default_factory=lambda: UploaderSettings(give_up_after_s=1.0))
 
+    processes: list["UploaderProcess"] = field(default_factory=list)
+
     def __post_init__(self) -> None:
         self.records = Records(self.redis)
         self.manifest = Manifest(self.redis, self.run)
@@ -84,12 +84,27 @@ class Site:
         Index(entries, split, str(self.log), live, backing, EXPIRES, certify).write(self.outbox)
         self.fanned_out(len(split), outcome)
 
-    def fanned_out(self, batches: int, outcome: Outcome = COMPLETED) -> None:
-        self.records.claim(self.run, {}, UNTIL, "group", "worker", credentials("first"))
-        self.records.move(self.run, ("claimed",), "preparing", "me")
-        self.records.move(self.run, ("preparing",), "running", "me")
-        self.records.move(self.run, ("running",), "collecting", "me", outcome=outcome)
-        self.records.fan_out(self.run, "me", batches)
+    def second_run(self) -> RunId:
+        """Another run, without artifacts, that waits for its end."""
+        other = RunId(self.run.task_id, 1)
+        outbox, log = self.layout.outbox(other), self.layout.log_directory(other)
+        outbox.mkdir()
+        log.mkdir()
+        Index((), (), str(log / "live.log"), "", BACKING, EXPIRES).write(outbox)
+        self.fanned_out(0, run=other)
+        return other
+
+    def phase_of(self, run: RunId) -> str:
+        record = self.records.read(run)
+        return record.phase if record else "absent"
+
+    def fanned_out(self, batches: int, outcome: Outcome = COMPLETED, run: RunId | None = None) -> None:
+        run = run or self.run
+        self.records.claim(run, {}, UNTIL, "group", "worker", credentials("first"))
+        self.records.move(run, ("claimed",), "preparing", "me")
+        self.records.move(run, ("preparing",), "running", "me")
+        self.records.move(run, ("running",), "collecting", "me", outcome=outcome)
+        self.records.fan_out(run, "me", batches)
 
     def service(self) -> Service:
         """An uploader in this process, with the rights of its role."""
@@ -147,7 +162,8 @@ class Site:
         return path
 
     def process(self) -> "UploaderProcess":
-        return UploaderProcess(self.configuration())
+        self.processes.append(UploaderProcess(self.configuration()))
+        return self.processes[-1]
 
 
 class UploaderProcess:
@@ -158,7 +174,7 @@ class UploaderProcess:
         self.popen = subprocess.Popen(command)
 
     def kill(self) -> None:
-        os.kill(self.popen.pid, signal.SIGKILL)
+        self.popen.kill()
         self.popen.wait(10)
 
     def terminate(self) -> int:

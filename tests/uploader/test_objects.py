@@ -1,0 +1,65 @@
+"""Artifacts in the object service: createArtifact happens once, everything after it as often as needed."""
+
+import hashlib
+
+import pytest
+
+from taskward.core.settings import UploaderSettings
+from taskward.uploader.manifest import Manifest
+from uploader.site import BACKING, LIVE, Site
+
+
+@pytest.fixture
+def objects(site: Site) -> Site:
+    site.settings = UploaderSettings(storage="object", give_up_after_s=1.0)
+    return site
+
+
+@pytest.mark.parametrize("size", [0, 10, 8191, 8192, 3_000_000])
+def test_content_is_sent_as_it_is_and_finished(objects: Site, size: int) -> None:
+    content = b"x" * size
+    objects.left_by_the_executor(objects.file("public/a", content, "gzip"))
+    objects.upload_all()
+    stored = objects.cloud.stored["public/a"]
+    assert stored.body == content
+    assert "content-encoding" not in stored.headers
+    assert objects.cloud.objects["t/public/a"]["hashes"] == {
+        "sha256": hashlib.sha256(content).hexdigest(), "sha512": hashlib.sha512(content).hexdigest(),
+    }  # fmt: skip
+    assert "finish public/a" in objects.cloud.order
+    assert objects.sent("public/a").storage == "object"
+
+
+def test_logs_go_there_too(objects: Site) -> None:
+    objects.left_by_the_executor()
+    objects.upload_all()
+    assert objects.uploaded_log() == "hello\n"
+    assert objects.cloud.artifacts[LIVE]["storageType"] == "link"
+    assert f"finish {BACKING}" in objects.cloud.order
+
+
+def test_a_failed_put_is_repeated_without_a_second_create(objects: Site) -> None:
+    objects.cloud.faults["public/a"] = [503, 403, "cut"]
+    objects.left_by_the_executor(objects.file("public/a", b"x" * 10_000))
+    objects.upload_all()
+    assert objects.cloud.creates["public/a"] == 1
+    assert objects.outcome.succeeded
+
+
+def test_another_uploader_goes_on_where_the_first_one_died(objects: Site) -> None:
+    objects.left_by_the_executor(objects.file("public/a", b"x" * 10_000))
+    entry = {"storageType": "object", "contentType": "text/plain", "expires": "2030-01-01T00:00:00.000Z"}
+    _, answer = objects.cloud.create("public/a", entry)
+    Manifest(objects.redis, objects.run).begin("public/a", answer)
+    assert objects.manifest.read() == {}
+    objects.upload_all()
+    assert objects.cloud.creates["public/a"] == 0
+    assert objects.outcome.succeeded
+
+
+def test_a_lost_answer_costs_the_artifact_and_says_so(objects: Site) -> None:
+    objects.cloud.create_faults["public/a"] = ["lost-answer"]
+    objects.left_by_the_executor(objects.file("public/a", b"a"))
+    objects.upload_all()
+    assert objects.outcome.reason == "resource-unavailable"
+    assert "Object already exists" in objects.uploaded_log()
