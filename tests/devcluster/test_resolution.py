@@ -1,5 +1,6 @@
 """How runs end, and what follows: the table of reports, retries, dependents."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -196,3 +197,19 @@ def test_task_that_exists_is_controlled_by_scopes_of_its_group(server: DevCluste
         server.client(taskcluster.Queue, authorizedScopes=[f"queue:rerun-task:-/{task_id}/*"]).cancelTask(task_id)
     assert error.value.status_code == 403
     server.client(taskcluster.Queue, authorizedScopes=[scope]).cancelTask(task_id)
+
+
+def test_scheduling_twice_at_once_never_disturbs_a_claimed_run(server: DevCluster, queue: Any, queue_id: str) -> None:
+    last = start(queue, queue_id, dependencies=[start(queue, queue_id)])
+    queue.claimWork(queue_id, {**WORKER, "tasks": 1})
+
+    def schedule(_number: int) -> None:
+        server.client(taskcluster.Queue).scheduleTask(last)
+
+    with ThreadPoolExecutor(8) as pool:
+        scheduled = [pool.submit(schedule, number) for number in range(16)]
+        assert take(queue, queue_id) == last
+        for each in scheduled:
+            each.result()
+    status = queue.status(last)["status"]
+    assert [run["state"] for run in status["runs"]] == ["running"]

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import taskcluster
 import taskcluster.aio
 
 from simulators.devcluster import WORKER, DevCluster, task_definition
+from taskward.devcluster.app import create_app
+from taskward.devcluster.cluster import Cluster
 from taskward.devcluster.errors import DevclusterError
 from taskward.devcluster.settings import Settings
 
@@ -222,3 +225,30 @@ def test_many_clients_at_once_are_served(server: DevCluster, queue_id: str) -> N
 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(life, range(64))) == {"exception"}
+
+
+def test_middleware_stands_before_every_call(cluster: Cluster) -> None:
+    seen: list[str] = []
+
+    def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def call(environ: dict[str, Any], start_response: Any) -> Any:
+            seen.append(environ["PATH_INFO"])
+            return inner(environ, start_response)
+
+        return call
+
+    client = create_app(cluster, watch).test_client()
+    assert client.get("/api/queue/v1/ping").status_code == 200
+    assert client.get("/s3/public-artifacts/x").status_code == 404
+    assert seen == ["/api/queue/v1/ping", "/s3/public-artifacts/x"]
+
+
+def test_failed_transaction_leaves_nothing_and_the_next_one_works(cluster: Cluster) -> None:
+    def fail_in_the_middle() -> None:
+        with cluster.database.transaction() as db:
+            db.execute("INSERT INTO facts VALUES ('a', 'b')")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        fail_in_the_middle()
+    assert cluster.database.fact("a", lambda: "fresh") == "fresh"

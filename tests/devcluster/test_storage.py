@@ -4,6 +4,8 @@ import http.client
 import io
 import os
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -154,11 +156,38 @@ def test_remains_of_broken_uploads_are_swept_at_the_start(cluster: Cluster, tmp_
     (tmp_path / "blobs" / "leftover").write_bytes(b"x")
     again = Storage(tmp_path / "blobs", cluster.database, cluster.clock)
     assert len(list((tmp_path / "blobs").iterdir())) == 1
-    with again.open(again.find("b", "k")) as file:
-        assert file.read() == b"kept"
+    blob, file = again.open("b", "k")
+    with file:
+        assert (blob.size_bytes, file.read()) == (4, b"kept")
 
 
 def test_short_stream_is_an_error_and_leaves_no_file(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ended after 3 of 4"):
         cluster.storage.receive("b", "k", io.BytesIO(b"abc"), 4)
     assert list((tmp_path / "blobs").iterdir()) == []
+
+
+def test_reader_of_a_replaced_file_reads_on(cluster: Cluster) -> None:
+    cluster.storage.receive("b", "k", io.BytesIO(b"old"), 3)
+    _, file = cluster.storage.open("b", "k")
+    cluster.storage.receive("b", "k", io.BytesIO(b"new"), 3)
+    with file:
+        assert file.read() == b"old"
+
+
+def test_files_replaced_while_they_are_read_are_always_whole(put_url: str) -> None:
+    contents = [bytes([number]) * 100_000 for number in range(5)]
+    requests.put(put_url, data=contents[0], timeout=10)
+    stop = threading.Event()
+
+    def replace() -> None:
+        with requests.Session() as session:
+            while not stop.is_set():
+                for content in contents:
+                    session.put(put_url, data=content, timeout=10)
+
+    with ThreadPoolExecutor() as pool, requests.Session() as session:
+        pool.submit(replace)
+        found = [session.get(unsigned(put_url), timeout=10).content for _ in range(100)]
+        stop.set()
+    assert all(content in contents for content in found)

@@ -34,7 +34,6 @@ class Database:
 
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.RLock()
-        self._depth = 0
         self._connection = sqlite3.connect(
             path, check_same_thread=False, isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES
         )
@@ -50,20 +49,17 @@ class Database:
         A transaction opened inside another joins it. An exception undoes everything.
         """
         with self._lock:
-            outermost = self._depth == 0
+            outermost = not self._connection.in_transaction
             if outermost:
                 self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
             try:
                 yield self._connection
+                if outermost:
+                    self._connection.commit()
             except BaseException:
-                self._depth -= 1
                 if outermost:
                     self._connection.rollback()
                 raise
-            self._depth -= 1
-            if outermost:
-                self._connection.commit()
 
     def fact(self, name: str, generate: Callable[[], str]) -> str:
         """Return a lasting value by name, generated when it is asked for the first time."""

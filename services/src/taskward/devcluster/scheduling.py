@@ -44,15 +44,18 @@ class Scheduling:
         if self._is_ready(task.task_id):
             self.add_run(task, "scheduled")
 
-    def schedule(self, task: Task) -> None:
+    def schedule(self, task_id: str) -> Task:
         """Make an unscheduled task pending whatever it waits for; leaves others as they are.
 
-        Raises ``RequestConflict`` past the deadline.
+        Raises ``ResourceNotFound``, and ``RequestConflict`` past the deadline.
         """
-        if task.deadline < self._clock.now():
-            raise RequestConflict(f"Task `{task.task_id}` Can't be scheduled past its deadline")
-        if not task.runs:
-            self.add_run(task, "scheduled")
+        with self._database.transaction():
+            task = self._tasks.load(task_id)
+            if task.deadline < self._clock.now():
+                raise RequestConflict(f"Task `{task_id}` Can't be scheduled past its deadline")
+            if not task.runs:
+                self.add_run(task, "scheduled")
+            return self._tasks.load(task_id)
 
     def task_resolved(self, task: Task) -> None:
         """Schedule the tasks that waited for this one only."""

@@ -62,20 +62,18 @@ class Storage:
         self._record(blob)
         return blob
 
-    def find(self, bucket: str, key: str) -> Blob:
-        """Return what a key holds; raises ``StorageError`` when that is nothing."""
+    def open(self, bucket: str, key: str) -> tuple[Blob, BinaryIO]:
+        """Return what a key holds, open for reading; it stays readable when it is replaced meanwhile.
+
+        Raises ``StorageError`` when the key holds nothing.
+        """
+        # In one transaction, because replaced files are removed after the transaction that replaces them.
         with self._database.transaction() as db:
             row = db.execute("SELECT * FROM blobs WHERE bucket = ? AND key = ?", (bucket, key)).fetchone()
-        if row is None:
-            raise StorageError("NoSuchKey", 404, "The specified key does not exist.")
-        return Blob(**row)
-
-    def open(self, blob: Blob) -> BinaryIO:
-        """Open a blob for reading; it stays readable when it is replaced meanwhile."""
-        try:
-            return (self._directory / blob.file_name).open("rb")
-        except FileNotFoundError:
-            raise StorageError("NoSuchKey", 404, "The specified key was just replaced.") from None
+            if row is None:
+                raise StorageError("NoSuchKey", 404, "The specified key does not exist.")
+            blob = Blob(**row)
+            return blob, (self._directory / blob.file_name).open("rb")
 
     @contextmanager
     def _written(self, name: str) -> Iterator[BinaryIO]:

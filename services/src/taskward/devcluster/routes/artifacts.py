@@ -5,8 +5,8 @@ from typing import Any
 
 from flask import Blueprint, Response, redirect
 
-from taskward.devcluster.artifacts import Artifact
-from taskward.devcluster.errors import ResourceNotFound
+from taskward.devcluster.artifacts import LONGEST_NAME, Artifact
+from taskward.devcluster.errors import InternalServerError, ResourceNotFound
 from taskward.devcluster.identifiers import SLUG
 from taskward.devcluster.routes.request import Page, body, caller, check_path, cluster, reply
 from taskward.devcluster.shapes import anything, record, text
@@ -131,6 +131,12 @@ def _list(task_id: str, run_id: int) -> Response:
             "artifacts",
             lambda after, limit: cluster().artifacts.list(task_id, run_id, after, limit),
             lambda one: one.name,
-            Artifact.to_json,
+            _list_entry,
         )
     )
+
+
+def _list_entry(listed: Artifact) -> dict[str, Any]:
+    if len(listed.name) > LONGEST_NAME:
+        raise InternalServerError("Internal Server Error: the run has an artifact with too long a name")
+    return listed.to_json()

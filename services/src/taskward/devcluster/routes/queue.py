@@ -72,10 +72,8 @@ def statuses() -> Response:
 @routes.post("/task/<task_id>/schedule")
 def schedule_task(task_id: str) -> Response:
     """Make a task pending whatever it waits for."""
-    known = cluster().tasks.load(task_id)
-    _require_control("schedule", known)
-    cluster().scheduling.schedule(known)
-    return _status(cluster().tasks.load(task_id))
+    _require_control("schedule", cluster().tasks.load(task_id))
+    return _status(cluster().scheduling.schedule(task_id))
 
 
 @routes.post("/task/<task_id>/rerun")

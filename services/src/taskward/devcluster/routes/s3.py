@@ -39,12 +39,15 @@ def get(bucket: str, key: str) -> Response:
     """Return what a key holds, or a range of it."""
     if bucket != PUBLIC_BUCKET or "X-Amz-Signature" in request.args:
         _check(bucket, key)
-    blob = cluster().storage.find(bucket, key)
-    wanted = _range(blob.size_bytes)
+    blob, file = cluster().storage.open(bucket, key)
+    try:
+        wanted = _range(blob.size_bytes)
+    except StorageError:
+        file.close()
+        raise
     first, last = wanted or (0, blob.size_bytes - 1)
-    file = cluster().storage.open(blob)
     file.seek(first)
-    # The server sends the file by itself, from where it stands, as long as the announced length.
+    # The server sends the file by itself, from where it stands, as long as the announced length, and closes it.
     answer = Response(wrap_file(request.environ, file), direct_passthrough=True)
     answer.headers.update(_headers(blob))
     answer.headers["Content-Length"] = str(last - first + 1)
@@ -61,10 +64,7 @@ def refuse(error: StorageError) -> Response:
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{error.code}</Code><Message>{escape(str(error))}</Message></Error>"
     )
-    answer = Response(document, error.status, mimetype="application/xml")
-    # An upload refused before its body is read: the rest of the body is not waited for.
-    answer.headers["Connection"] = "close"
-    return answer
+    return Response(document, error.status, mimetype="application/xml")
 
 
 def _check(bucket: str, key: str) -> None:
