@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -223,3 +224,15 @@ def test_a_stopped_signer_ends_with_0_and_takes_its_socket_along(
     with processes.signer(other_signer(keyholder, directory, taskcluster)) as service:
         assert service.stop() == 0
     assert not (directory / "signer.sock").exists()
+
+
+def test_records_that_are_no_records_keep_the_signer_down_with_the_place_named(directory: Path) -> None:
+    config = processes.write_config(directory)
+    (directory / "state").mkdir(mode=0o700)
+    (directory / "state" / "signer.sqlite").write_bytes(b"garbage" * 1000)
+    code, error = processes.failed_start("taskward.signer", config)
+    assert (code, f"cannot open the records in state_dir {directory}/state" in error) == (78, True)
+    shutil.rmtree(directory / "state")
+    (directory / "state").write_text("a file")
+    code, error = processes.failed_start("taskward.signer", config)
+    assert (code, f"cannot use state_dir {directory}/state" in error) == (78, True)

@@ -177,3 +177,14 @@ def test_a_socket_of_a_killed_keyholder_is_replaced(config: Path) -> None:
     assert (config.parent / "keyholder.sock").exists()
     with processes.keyholder(config):
         pass
+
+
+def test_public_keys_that_cannot_be_written_keep_the_keyholder_down(config: Path) -> None:
+    (config.parent / "public").mkdir()
+    (config.parent / "public" / "keys.json").mkdir()
+    assert "cannot write to public_keys_dir" in complaint(config)
+
+
+def test_a_machine_without_gpg_is_told_to_install_it(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(config.parent))
+    assert "install gnupg" in complaint(config)

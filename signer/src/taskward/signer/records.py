@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from taskward.signer.store import Store
 
 def hold(directory: Path) -> None:
     """Make this process the only one with these records until it ends; `SettingsError` when another has them."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SettingsError(f"cannot use state_dir {directory}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -24,8 +28,11 @@ def hold(directory: Path) -> None:
 def open_records(state_dir: Path) -> tuple[Store, AuditLog]:
     """``signer.sqlite`` and ``audit.jsonl`` of the state directory, the log checked against the store.
 
-    Raises `BrokenChainError` when the log was tampered with.
+    Raises `BrokenChainError` when the log was tampered with, `SettingsError` when a file cannot be used.
     """
-    store = Store(state_dir / "signer.sqlite", time.time())
-    head = store.head()
-    return store, AuditLog(state_dir / "audit.jsonl", Head(*head) if head else None)
+    try:
+        store = Store(state_dir / "signer.sqlite", time.time())
+        head = store.head()
+        return store, AuditLog(state_dir / "audit.jsonl", Head(*head) if head else None)
+    except (OSError, sqlite3.Error) as error:
+        raise SettingsError(f"cannot open the records in state_dir {state_dir}: {error}") from error

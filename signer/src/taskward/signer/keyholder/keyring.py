@@ -65,7 +65,10 @@ class Keyring:
         }
 
     def publish(self, directory: Path) -> None:
-        """Write the public halves, readable by everybody; the names are in the package's docstring."""
+        """Write the public halves, readable by everybody; the names are in the package's docstring.
+
+        Raises `UnusableKeyError` when they cannot be written there.
+        """
         _make_directory(directory, 0o755)
         files = {
             "openpgp.asc": self._openpgp.armored,
@@ -73,8 +76,11 @@ class Keyring:
             "dsse.pub": self._dsse.public_base64,
             "keys.json": json.dumps(self.public(), indent=2) + "\n",
         }
-        for name, text in files.items():
-            keyfiles.write_new(directory / name, text.encode(), 0o644)
+        try:
+            for name, text in files.items():
+                keyfiles.write_new(directory / name, text.encode(), 0o644)
+        except OSError as error:
+            raise UnusableKeyError(f"cannot write to public_keys_dir {directory}: {error.strerror}") from error
 
     def __enter__(self) -> "Keyring":
         return self

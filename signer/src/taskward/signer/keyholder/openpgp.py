@@ -152,7 +152,10 @@ def _make(home: Path, algorithm: str, expires_days: int, name: str, email: str |
 
 
 def _gpg(home: Path) -> gnupg.GPG:
-    gpg = gnupg.GPG(gnupghome=str(home), options=_GPG_OPTIONS)
+    try:
+        gpg = gnupg.GPG(gnupghome=str(home), options=_GPG_OPTIONS)
+    except OSError as error:
+        raise UnusableKeyError(f"gpg cannot be run ({error}); remedy: install gnupg") from error
     gpg.encoding = "utf-8"
     return gpg
 
