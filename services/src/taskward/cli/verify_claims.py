@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = 1
@@ -28,11 +28,15 @@ class Claim:
 
 
 def parse_json(text: bytes) -> Any:
-    """JSON without any ambiguity: UTF-8, no key twice; raises `VerificationError`."""
+    """JSON without any ambiguity: UTF-8, no key twice, no NaN; raises `VerificationError`."""
     try:
-        return json.loads(text.decode(), object_pairs_hook=_unique)
+        return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"not acceptable as JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
