@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import stat
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,7 @@ def open_outbox(outbox: Path) -> None:
 def save_plan(plan: Plan, outbox: Path) -> None:
     """Writes down what is about to be moved, whole or not at all."""
     draft = outbox / f".{PLAN}"
-    draft.write_text(json.dumps({"entries": [asdict(entry) for entry in plan.entries], "sources": plan.sources}))
+    draft.write_text(json.dumps({"entries": [vars(entry) for entry in plan.entries], "sources": plan.sources}))
     draft.chmod(0o600)
     draft.rename(outbox / PLAN)
 

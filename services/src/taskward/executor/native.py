@@ -43,6 +43,7 @@ class NativeEngine:
         self._is_root = os.geteuid() == 0
         self._account: account.Account | None = None
         self._unlimited: list[str] = []
+        self._started: list[spawn.Child] = []
 
     @property
     def isolated(self) -> bool:
@@ -75,14 +76,15 @@ class NativeEngine:
 
     def start(self, program: Program, log_fd: int) -> spawn.Child:
         """A new session; see `spawn`."""
-        return spawn.start(self._rights(), program, log_fd)
+        self._started.append(spawn.start(self._rights(), program, log_fd))
+        return self._started[-1]
 
     def kill(self) -> None:
         """Control group first, then whatever else the user has; until nothing is found."""
         deadline, pause_s = time.monotonic() + _KILL_WITHIN_S, _FIRST_PAUSE_S
         while True:
             self._cgroup.kill()
-            processes.reap_orphans()
+            self._reap()
             survivors = self._survivors()
             if not survivors:
                 return
@@ -102,13 +104,19 @@ class NativeEngine:
 
     def remove(self) -> None:
         """The directory first: as long as it is there, a later sweep finds the run."""
-        processes.reap_orphans()
+        self._reap()
         remove_tree(self._home)
         self._cgroup.remove()
         user = self._account or account.find(self._home) if self._is_root else None
         if user is not None:
             account.remove(user)
             self._account = None
+
+    def _reap(self) -> None:
+        """Started programs keep how they ended; the orphans of the task are of no interest."""
+        for process in self._started:
+            process.ended()
+        processes.reap_orphans()
 
     def _rights(self) -> spawn.Rights:
         entries = self._cgroup.entries

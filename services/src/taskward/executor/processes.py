@@ -16,11 +16,11 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_orphans(but: int = 0) -> None:
-    """Takes the zombies among our children away, except the one with the pid `but`."""
+def reap_orphans() -> None:
+    """Takes the zombies among our children away."""
     with contextlib.suppress(ChildProcessError):
-        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid != but:
-            os.waitpid(found.si_pid, 0)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def of_user(uid: int) -> set[int]:

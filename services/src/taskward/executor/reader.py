@@ -199,11 +199,14 @@ class Search:
         except OSError as error:
             return _unreadable("file", relative, place, error)
         if not (_inside(real, base) or real == base):
-            return _invalid(
-                relative, place, f"'{place}' is a symbolic link that leaves the task directory, to '{real}'"
-            )
+            text = f"'{place}' is a symbolic link that leaves the task directory, to '{real}'"
+            return _invalid(relative, place, text)
         if stat.S_ISDIR(found.st_mode):
             return _invalid(relative, place, self._is_directory(relative, place))
+        return self._readable(relative, place, real, found)
+
+    @staticmethod
+    def _readable(relative: str, place: str, real: str, found: os.stat_result) -> Found:
         if not stat.S_ISREG(found.st_mode):
             return _invalid(relative, place, f"'{place}' is {_kind(found.st_mode)}, not a regular file")
         try:
@@ -250,8 +253,14 @@ class Search:
                     below.append(path)
                 elif given < most:
                     given += 1
-                    yield self._file(path, f"{top}/{path}", base)
+                    yield self._entry(entry, path, f"{top}/{path}", base)
             waiting += reversed(below)
+
+    def _entry(self, entry: "os.DirEntry[str]", relative: str, place: str, base: str) -> Found:
+        """What is no link, in a directory that was reached through none, is where it seems to be."""
+        if entry.is_symlink() or entry.is_dir():
+            return self._file(relative, place, base)
+        return self._readable(relative, place, place, entry.stat(follow_symlinks=False))
 
 
 def _inside(path: str, base: str) -> bool:
