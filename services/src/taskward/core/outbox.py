@@ -5,7 +5,7 @@ changed by the task any more.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -79,7 +79,7 @@ class Index:
     def write(self, outbox: Path) -> None:
         """Writes the index whole or not at all."""
         draft = outbox / f".{INDEX}"
-        draft.write_text(json.dumps(asdict(self)))
+        draft.write_text(json.dumps({**vars(self), "entries": [vars(entry) for entry in self.entries]}))
         draft.rename(outbox / INDEX)
 
     @classmethod
