@@ -20,8 +20,6 @@ from typing import Self
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulators.redis import RedisServer
-
-from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.outbox import balance
 from uploader.cloud import Cloud
@@ -83,15 +81,15 @@ class Bench:
 
     def uploader(self, count: int, size_bytes: int) -> float:
         """Seconds from the fan-out until every file is in the manifest."""
-        cloud = Cloud()
-        cloud.url = self.nginx.url
         client = self.redis.client()
         for key in client.keys("*"):
             client.delete(key)
         state_dir = Path(tempfile.mkdtemp(prefix="s", dir=self.directory))
-        site = Site(client, self.redis, cloud, Layout(state_dir), RunId("dSlITZ4yQgmvxxAi4A8fHQ", 0))
+        site = Site(client, self.redis, Cloud(), Layout(state_dir), root_url=self.nginx.url)
         piece = bytes(range(256)) * 4096
-        entries = tuple(site.file(f"public/{n}", (piece * (size_bytes // len(piece) + 1))[:size_bytes]) for n in range(count))
+        entries = tuple(
+            site.file(f"public/{n}", (piece * (size_bytes // len(piece) + 1))[:size_bytes]) for n in range(count)
+        )
         process = site.process()
         wait_until(lambda: list(site.layout.locks("upload").iterdir()))
         time.sleep(0.3)

@@ -51,14 +51,28 @@ class Site:
     run: RunId = RUN
     settings: UploaderSettings = field(default_factory=lambda: UploaderSettings(give_up_after_s=1.0))
 
+    root_url: str = ""
+    first_credentials: str = ""
     processes: list["UploaderProcess"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.records = Records(self.redis)
-        self.manifest = Manifest(self.redis, self.run)
-        self.notes = Notes(self.redis, self.run)
         for path in (self.outbox, self.log.parent, self.layout.locks("upload"), self.layout.redis_socket.parent):
             path.mkdir(parents=True)
+
+    def adopt(self, run: RunId, claim_credentials: str) -> None:
+        """Makes it the site of a run that a queue has really given to us."""
+        self.run, self.first_credentials = run, claim_credentials
+        self.outbox.mkdir()
+        self.log.parent.mkdir()
+
+    @property
+    def manifest(self) -> Manifest:
+        return Manifest(self.redis, self.run)
+
+    @property
+    def notes(self) -> Notes:
+        return Notes(self.redis, self.run)
 
     @property
     def outbox(self) -> Path:
@@ -100,7 +114,7 @@ class Site:
 
     def fanned_out(self, batches: int, outcome: Outcome = COMPLETED, run: RunId | None = None) -> None:
         run = run or self.run
-        self.records.claim(run, {}, UNTIL, "group", "worker", credentials("first"))
+        self.records.claim(run, {}, UNTIL, "group", "worker", self.first_credentials or credentials("first"))
         self.records.move(run, ("claimed",), "preparing", "me")
         self.records.move(run, ("preparing",), "running", "me")
         self.records.move(run, ("running",), "collecting", "me", outcome=outcome)
@@ -108,7 +122,7 @@ class Site:
 
     def service(self) -> Service:
         """An uploader in this process, with the rights of its role."""
-        taskcluster = Taskcluster(self.cloud.url, timeout_s=5)
+        taskcluster = Taskcluster(self.root_url or self.cloud.url, timeout_s=5)
         signer = SignerClient(self.layout.signer_socket, 5)
         return Service(
             self.server.client("uploader"), taskcluster, Transfers(None, 5), signer, self.layout, self.settings, 0.01
@@ -153,8 +167,9 @@ class Site:
         if not self.layout.redis_socket.exists():
             self.layout.redis_socket.symlink_to(self.server.socket)
         path = self.layout.state_dir / "worker.toml"
+        root_url = self.root_url or self.cloud.url
         path.write_text(
-            f'[taskcluster]\nroot_url = "{self.cloud.url}"\nclient_id = "worker"\naccess_token_file = "/none"\n'
+            f'[taskcluster]\nroot_url = "{root_url}"\nclient_id = "worker"\naccess_token_file = "/none"\n'
             '[worker]\ntask_queue_id = "proj/pool"\nworker_group = "g"\nworker_id = "w"\n'
             f'state_dir = "{self.layout.state_dir}"\n[uploader]\ngive_up_after_s = {self.settings.give_up_after_s}\n'
             f"concurrency = {self.settings.concurrency}\n"

@@ -12,6 +12,7 @@ import pytest
 
 from taskward.core.outbox import Entry
 from taskward.core.outcome import COMPLETED
+from taskward.core.settings import UploaderSettings
 from taskward.uploader.content import CHUNK_BYTES, FileBody
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody, collected, log_with_notes
@@ -152,6 +153,14 @@ def test_memory_does_not_grow_with_the_file(site: Site, encoding: str) -> None:
     assert site.sent("public/big").sha256 == "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
     assert site.outcome == COMPLETED
     assert peak_kib < 100 << 10
+
+
+def test_no_room_to_compress_makes_the_resources_unavailable(site: Site, tmp_path: Path) -> None:
+    site.settings = UploaderSettings(spool_dir=tmp_path / "gone")
+    site.left_by_the_executor(site.file("public/a", os.urandom(3 << 20), "gzip"))
+    site.upload_all()
+    assert site.outcome.reason == "resource-unavailable"
+    assert "cannot be compressed" in site.uploaded_log()
 
 
 def test_a_spool_file_is_nobody_elses(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_a_canceled_run_is_not_signed(site: Site) -> None:
     assert signer.requests == []
 
 
+def test_a_run_that_completed_before_the_worker_stops_is_signed(site: Site) -> None:
+    with Signer(site.layout.signer_socket) as signer:
+        site.left_by_the_executor(certify=True)
+        site.records.abort(site.run, "worker-shutdown")
+        site.upload_all()
+    assert len(signer.requests) == 1
+    assert site.outcome.succeeded
+
+
 def test_a_run_that_lost_an_artifact_is_not_signed(site: Site) -> None:
     site.cloud.faults["public/a"] = [413]
     with Signer(site.layout.signer_socket) as signer:

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,24 +41,29 @@ class Batch:
         done = self.upload.manifest.read()
         over = threading.Event()
         rest = [(n, entry) for n, entry in self.entries if entry.name not in done or done[entry.name].entry != n]
-        for future in [threads.submit(self._one, n, entry, over) for n, entry in rest]:
-            future.result()
-        for_run(_logger, self.upload.run).info("batch sent", extra={"artifacts": len(rest)})
+        began = time.monotonic()
+        futures = [threads.submit(self._one, n, entry, over) for n, entry in rest]
+        wait(futures)  # all of them, before an error lets the message be delivered again
+        counts = Counter(future.result() for future in futures)
+        size, took_s = sum(entry.size_bytes for _, entry in rest), round(time.monotonic() - began, 3)
+        for_run(_logger, self.upload.run).info("batch sent", extra={**counts, "size_bytes": size, "took_s": took_s})
         if over.is_set():
             raise ClaimLost(f"run {self.upload.run}: the claim was lost during the upload")
 
-    def _one(self, number: int, entry: Entry, over: threading.Event) -> None:
+    def _one(self, number: int, entry: Entry, over: threading.Event) -> str:
+        """What became of it, for the count."""
         if over.is_set():
-            return
+            return "skipped"
         try:
             sent = self._send(number, entry)
         except ClaimLost:
             over.set()
-            return
+            return "skipped"
         except ArtifactLost as loss:
             sent = Sent("none", number, entry.content_type)
             self.upload.lost(entry.name, loss, optional=entry.optional)
         self.upload.manifest.record(entry.name, sent)
+        return sent.storage
 
     def _send(self, number: int, entry: Entry) -> Sent:
         if entry.reason:

@@ -21,7 +21,7 @@ from taskward.signer.client import SignerClient, SignerUnavailable
 from taskward.uploader.artifact import RunArtifacts
 from taskward.uploader.batch import Batch
 from taskward.uploader.certify import Certification
-from taskward.uploader.claim import Claim
+from taskward.uploader.claim import DECIDED, Claim
 from taskward.uploader.errors import ClaimLost
 from taskward.uploader.logs import close_log
 from taskward.uploader.manifest import Manifest
@@ -141,5 +141,5 @@ class Service:
 
 
 def _deserves_signature(record: Record) -> bool:
-    """An exception is no evidence of anything: only what completed or failed by itself is signed."""
-    return record.abort == "" and (record.outcome is None or record.outcome.state != "exception")
+    """Only what completed or failed: an exception is no evidence of anything, nor is a run that the queue has ended."""
+    return record.abort not in DECIDED and (record.outcome is None or record.outcome.state != "exception")
