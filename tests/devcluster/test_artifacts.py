@@ -213,7 +213,7 @@ def test_name_never_leads_out_of_the_storage(queue: Any, task_queue: Any, task_i
 
 
 def test_unclaimed_run_has_no_artifacts(queue: Any) -> None:
-    task_id = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition())
     assert refused(queue, task_id, "public/x", S3) == (400, "InputError")
     with pytest.raises(TaskclusterRestFailure) as error:

@@ -21,7 +21,7 @@ from taskward.devcluster.identifiers import new_slug
 
 
 def create(queue: Any, queue_id: str, **changes: Any) -> str:
-    task_id: str = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition(taskQueueId=queue_id, **changes))
     return task_id
 
@@ -104,7 +104,8 @@ def test_dropped_connection_loses_no_task(server: DevCluster, queue: Any, queue_
     url = f"{server.root_url}/api/queue/v1/claim-work/{queue_id.replace('/', '%2F')}"
     content = '{"workerGroup":"g","workerId":"gone","tasks":1}'
     credentials = {"id": server.client_id, "key": server.access_token, "algorithm": "sha256"}
-    header = mohawk.Sender(credentials, url, "POST", content, "application/json").request_header
+    sender: Any = mohawk.Sender
+    header = sender(credentials, url, "POST", content, "application/json").request_header
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
             f"POST {url.removeprefix(server.root_url)} HTTP/1.1\r\nHost: {host}:{port}\r\n"
@@ -200,7 +201,7 @@ def test_worker_credentials_cannot_touch_a_run(server: DevCluster, claim: dict[s
 
 
 def test_credentials_of_one_run_do_nothing_for_another(task_queue: Any, claim: dict[str, Any]) -> None:
-    for task_id, run_id in ((claim["status"]["taskId"], 1), (taskcluster.slugId(), 0)):
+    for task_id, run_id in ((claim["status"]["taskId"], 1), (new_slug(), 0)):
         with pytest.raises(TaskclusterRestFailure) as error:
             task_queue.reclaimTask(task_id, run_id)
         assert error.value.status_code == 403

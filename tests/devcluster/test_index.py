@@ -8,6 +8,7 @@ import taskcluster
 from taskcluster.exceptions import TaskclusterRestFailure
 
 from simulators.devcluster import WORKER, DevCluster, task_definition
+from taskward.devcluster.identifiers import new_slug
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def place(queue_id: str) -> str:
 
 
 def complete(queue: Any, queue_id: str, place: str, **changes: Any) -> str:
-    task_id: str = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition(taskQueueId=queue_id, routes=[f"index.{place}", "other.x"], **changes))
     queue.claimWork(queue_id, {**WORKER, "tasks": 1})
     queue.reportCompleted(task_id, 0)
@@ -35,7 +36,7 @@ def test_completed_task_is_found_by_its_route(queue: Any, index: Any, queue_id: 
 
 
 def test_failed_task_is_not_indexed(queue: Any, index: Any, queue_id: str, place: str) -> None:
-    task_id = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition(taskQueueId=queue_id, routes=[f"index.{place}"]))
     queue.claimWork(queue_id, {**WORKER, "tasks": 1})
     queue.reportFailed(task_id, 0)
@@ -62,7 +63,7 @@ def test_senseless_wishes_are_ignored(queue: Any, index: Any, queue_id: str, pla
 
 def test_tasks_are_put_listed_and_removed_by_hand(index: Any, place: str) -> None:
     entry = {
-        "taskId": taskcluster.slugId(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day"),
+        "taskId": new_slug(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day"),
     }  # fmt: skip
     for path in ("a.one", "a.two", "b.three", "top"):
         index.insertTask(f"{place}.{path}", entry)
@@ -79,7 +80,7 @@ def test_tasks_are_put_listed_and_removed_by_hand(index: Any, place: str) -> Non
 @pytest.mark.parametrize("namespace", ["a..b", ".a", "a.", "a b", "x" * 256])
 def test_malformed_path_is_refused(index: Any, namespace: str) -> None:
     entry = {
-        "taskId": taskcluster.slugId(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day"),
+        "taskId": new_slug(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day"),
     }  # fmt: skip
     with pytest.raises(TaskclusterRestFailure) as error:
         index.insertTask(namespace, entry)

@@ -8,6 +8,7 @@ import taskcluster
 from taskcluster.exceptions import TaskclusterRestFailure
 
 from simulators.devcluster import WORKER, DevCluster, task_definition
+from taskward.devcluster.identifiers import new_slug
 
 
 def report(client: Any, task_id: str, how: str, run_id: int = 0) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def report(client: Any, task_id: str, how: str, run_id: int = 0) -> dict[str, An
 
 
 def start(queue: Any, queue_id: str, **changes: Any) -> str:
-    task_id: str = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition(taskQueueId=queue_id, **changes))
     return task_id
 
@@ -181,10 +182,10 @@ def test_task_that_waits_can_be_canceled(queue: Any, queue_id: str) -> None:
 
 
 def test_task_may_wait_for_itself_until_it_is_scheduled(queue: Any, queue_id: str) -> None:
-    task_id = taskcluster.slugId()
+    task_id = new_slug()
     definition = task_definition(taskQueueId=queue_id)
     with pytest.raises(TaskclusterRestFailure):
-        queue.createTask(taskcluster.slugId(), {**definition, "dependencies": [task_id]})
+        queue.createTask(new_slug(), {**definition, "dependencies": [task_id]})
     queue.createTask(task_id, {**definition, "dependencies": [task_id]})
     assert queue.status(task_id)["status"]["state"] == "unscheduled"
     assert queue.scheduleTask(task_id)["status"]["state"] == "pending"

@@ -22,6 +22,7 @@ from simulators.devcluster import WORKER, DevCluster, task_definition
 from taskward.devcluster.app import create_app
 from taskward.devcluster.cluster import Cluster
 from taskward.devcluster.errors import DevclusterError
+from taskward.devcluster.identifiers import new_slug
 from taskward.devcluster.settings import Settings
 
 S3 = {"storageType": "s3", "contentType": "text/plain", "expires": taskcluster.fromNowJSON("1 day")}
@@ -36,7 +37,7 @@ def test_file_with_the_root_credentials_is_private(server: DevCluster) -> None:
 def test_nothing_is_lost_by_a_crash(tmp_path: Path) -> None:
     first = DevCluster.start(tmp_path)
     queue = first.client(taskcluster.Queue)
-    running, waiting = taskcluster.slugId(), taskcluster.slugId()
+    running, waiting = new_slug(), new_slug()
     queue.createTask(running, task_definition())
     claim = queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})["tasks"][0]
     queue.createTask(waiting, task_definition())
@@ -65,7 +66,7 @@ def test_killed_parent_takes_its_worker_along(tmp_path: Path) -> None:
 def test_claims_expire_by_themselves(tmp_path: Path) -> None:
     with DevCluster.start(tmp_path, claim_timeout_s=0.2, resolver_poll_s=0.1, claim_wait_s=5) as cluster:
         queue = cluster.client(taskcluster.Queue)
-        task_id = taskcluster.slugId()
+        task_id = new_slug()
         queue.createTask(task_id, task_definition())
         queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})
         again = queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})["tasks"]
@@ -119,11 +120,11 @@ def test_asynchronous_client_works_as_well(server: DevCluster, queue_id: str) ->
     async def whole_life() -> str:
         async with taskcluster.aio.createSession() as session:
             options = {"rootUrl": server.root_url, "credentials": server.credentials}
-            queue = taskcluster.aio.Queue(options, session=session)
-            task_id = taskcluster.slugId()
+            queue: Any = taskcluster.aio.Queue(options, session=session)
+            task_id = new_slug()
             await queue.createTask(task_id, task_definition(taskQueueId=queue_id))
             claim = (await queue.claimWork(queue_id, {**WORKER, "tasks": 1}))["tasks"][0]
-            own = taskcluster.aio.Queue({**options, "credentials": claim["credentials"]}, session=session)
+            own: Any = taskcluster.aio.Queue({**options, "credentials": claim["credentials"]}, session=session)
             await own.reclaimTask(task_id, 0)
             await own.createArtifact(task_id, 0, "public/x", S3)
             assert len((await queue.listArtifacts(task_id, 0))["artifacts"]) == 1
@@ -144,7 +145,7 @@ def test_every_service_answers_to_a_ping(server: DevCluster, service: str) -> No
 
 def test_pages_show_tasks_and_never_their_markup(server: DevCluster, queue: Any, claim: dict[str, Any]) -> None:
     evil = "<script>alert(1)</script>"
-    task_id = taskcluster.slugId()
+    task_id = new_slug()
     metadata = {**task_definition()["metadata"], "name": evil, "description": evil}
     queue.createTask(task_id, task_definition(metadata=metadata))
     queue.createArtifact(claim["status"]["taskId"], 0, 'public/"<b>', {**S3, "contentType": evil})
@@ -191,7 +192,7 @@ def test_body_that_is_not_json_is_refused(server: DevCluster, content: bytes, co
 
 @pytest.mark.parametrize("value", ["\x00", "\ud800", "💥" * 1000, "'; DROP TABLE tasks; --"])
 def test_strange_text_in_a_payload_comes_back(queue: Any, value: str) -> None:
-    task_id = taskcluster.slugId()
+    task_id = new_slug()
     queue.createTask(task_id, task_definition(payload={"x": value, value: 1}))
     assert queue.task(task_id)["payload"]["x"] == value
     queue.cancelTask(task_id)
@@ -218,7 +219,7 @@ def test_errors_do_not_repeat_what_was_sent(server: DevCluster) -> None:
 def test_many_clients_at_once_are_served(server: DevCluster, queue_id: str) -> None:
     def life(_number: int) -> str:
         queue = server.client(taskcluster.Queue)
-        task_id = taskcluster.slugId()
+        task_id = new_slug()
         queue.createTask(task_id, task_definition(taskQueueId=queue_id))
         state: str = queue.cancelTask(task_id)["status"]["state"]
         return state

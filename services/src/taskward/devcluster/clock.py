@@ -20,6 +20,7 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the current time: aware, UTC, whole milliseconds."""
+        ...
 
 
 class SystemClock:
