@@ -76,8 +76,9 @@ class NativeEngine:
 
     def start(self, program: Program, log_fd: int) -> spawn.Child:
         """A new session; see `spawn`."""
-        self._started.append(spawn.start(self._rights(), program, log_fd))
-        return self._started[-1]
+        process = spawn.start(self._rights(), program, log_fd)
+        self._started = [each for each in self._started if each.ended() is None] + [process]
+        return process
 
     def kill(self) -> None:
         """Control group first, then whatever else the user has; until nothing is found."""

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class Child:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
+        weakref.finalize(self, os.close, self._pidfd)
         self._ended: Ended | None = None
 
     def fileno(self) -> int:
@@ -69,7 +71,6 @@ class Child:
                 code = os.waitstatus_to_exitcode(status)
                 cpu = Cpu(used.ru_utime, used.ru_stime)
                 self._ended = Ended(code, 0, cpu) if code >= 0 else Ended(-1, -code, cpu)
-                os.close(self._pidfd)
         return self._ended
 
     def cpu(self) -> Cpu:
