@@ -53,6 +53,7 @@ class Cloud:
     accepted_client: str = ""
     resolved: bool = False
     put_pause_s: float = 0.0
+    create_pause_s: float = 0.0
     put_pauses_s: dict[str, float] = field(default_factory=dict)
     put_url: str = ""
     connections: int = 0
@@ -171,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         client_id = re.search(r'id="([^"]*)"', self.headers.get("authorization", ""))
         self.cloud.client_ids.append(client_id.group(1) if client_id else "")
         self.cloud.creates[name] += 1
+        time.sleep(self.cloud.create_pause_s)
         fault = self.cloud.create_faults[name].pop(0) if self.cloud.create_faults[name] else None
         if self.cloud.accepted_client and self.cloud.client_ids[-1] != self.cloud.accepted_client:
             self._answer(401, {"code": "AuthenticationFailed", "message": "expired"})
