@@ -42,7 +42,7 @@ def signed() -> Iterator[Path]:
         put(directory / "run", name, content)
     put(directory / "run", "public/logs/live_backing.log", b"goes on after signing")
     yield directory
-    shutil.rmtree(directory)
+    processes.remove(directory)
 
 
 @pytest.fixture

@@ -3,21 +3,22 @@
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from taskward.cli import supervision
+from taskward.cli import redisview, supervision
 from taskward.cli.errors import Unavailable
 from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, programs
 from taskward.cli.provision import provision
 from taskward.cli.supervisor import Process
-from taskward.core.connection import RedisAddress
 from taskward.core.errors import ConfigurationError
 from taskward.core.settings import Settings
 
 READY_WITHIN_S: Final = 60.0
+_POLL_S: Final = 0.05
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9._/+@=-]+")
 
 
@@ -40,7 +41,16 @@ class Worker:
         """
         with self._ready_to_start():
             supervision.start_in_background(self.state_dir)
-            return supervision.await_running(self.state_dir, READY_WITHIN_S)
+            started = supervision.await_running(self.state_dir, READY_WITHIN_S)
+            self._await_redis()
+            return started
+
+    def _await_redis(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while redisview.look(self.settings.redis("monitor")) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Redis does not answer; see {self.state_dir}/var/log/redis.log")
+            time.sleep(_POLL_S)
 
     def replace_this_process(self) -> None:
         """Becomes supervisord, in the foreground: for systemd and containers; does not return.
@@ -65,11 +75,6 @@ class Worker:
             return False
         # executor, claimer and uploader get their time one after the other
         return supervision.stop(self.state_dir, 3 * (self.settings.worker.grace_s + STOP_MARGIN_S) + 60)
-
-    @property
-    def monitor(self) -> RedisAddress:
-        """Redis for looking on."""
-        return self.settings.redis("monitor")
 
     @contextmanager
     def _ready_to_start(self) -> Iterator[None]:

@@ -1,0 +1,103 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from taskward.cli.__main__ import LazyGroup, taskward
+
+from .conftest import WriteConfig
+
+TASKWARD = (sys.executable, "-m", "taskward.cli")
+COMMANDS = LazyGroup().list_commands(None)  # type: ignore[arg-type]  # the table needs no context
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*TASKWARD, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(taskward, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output or "Commands:" in result.output
+
+
+def test_help_is_quick_because_nothing_is_imported() -> None:
+    began = time.monotonic()
+    text = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "taskward.cli", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )  # fmt: skip
+    assert time.monotonic() - began < 5
+    assert not any(name in text.stderr for name in ("redis", "taskcluster", "flask", "taskward.core"))
+
+
+def test_unknown_command_is_wrong_usage() -> None:
+    assert _run("strat").returncode == 2
+
+
+@pytest.mark.parametrize("command", [["up", "-d"], ["status"], ["down"], ["config", "show"], ["drain"]])
+def test_unknown_key_is_named_with_a_suggestion(write_config: WriteConfig, command: list[str]) -> None:
+    done = _run(*command, "--config", str(write_config(worker={"capactiy": 2})))
+    assert done.returncode == 64
+    assert "capactiy" in done.stderr
+    assert "did you mean capacity?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_configuration_is_named(place: Path) -> None:
+    done = _run("status", "--config", str(place / "nowhere.toml"))
+    assert done.returncode == 64
+    assert "nowhere.toml" in done.stderr
+
+
+def test_status_of_a_stopped_worker_says_so(write_config: WriteConfig) -> None:
+    done = _run("status", "--json", "--config", str(write_config()))
+    assert done.returncode == 69
+    report = json.loads(done.stdout)
+    assert report["taskQueueId"] == "proj-x/linux"
+    assert report["running"] is False
+    assert report["roles"] == []
+
+
+def test_down_of_a_stopped_worker_is_no_error(write_config: WriteConfig) -> None:
+    done = _run("down", "--config", str(write_config()))
+    assert (done.returncode, done.stdout) == (0, "was not running\n")
+
+
+def test_config_show_tells_where_a_value_comes_from(write_config: WriteConfig) -> None:
+    file = write_config()
+    text = _run("config", "show", "--origin", "--config", str(file)).stdout
+    assert f'worker.worker_id = "w-1"  # {file}' in text
+    assert "worker.capacity = 1  # default" in text
+    assert "a-very-secret-token" not in text
+
+
+def test_schema_is_json_schema() -> None:
+    schema = json.loads(_run("schema").stdout)
+    assert schema["type"] == "object"
+    assert "command" in schema["properties"]
+
+
+def test_keys_are_not_there_before_the_first_start(write_config: WriteConfig) -> None:
+    done = _run("keys", "export", "--config", str(write_config()))
+    assert done.returncode == 69
+    assert "first start" in done.stderr
+
+
+def test_doctor_names_an_unreachable_root_url(write_config: WriteConfig) -> None:
+    done = _run("doctor", "--json", "--config", str(write_config()))
+    findings = {each["check"]: each for each in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert findings["redis"]["state"] == "ok"
+    assert findings["root URL"]["state"] == "failed"
+    assert "127.0.0.1:9" in findings["root URL"]["text"]
+
+
+def test_dev_env_without_a_cluster_says_how_to_start_one(place: Path) -> None:
+    done = _run("dev", "env", "--state-dir", str(place / "dev"))
+    assert done.returncode == 69
+    assert "taskward dev" in done.stderr

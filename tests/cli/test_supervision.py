@@ -1,0 +1,99 @@
+"""``python tests/cli/test_supervision.py``, run by root, writes ops/supervisord.conf anew."""
+
+import configparser
+import sys
+from pathlib import Path
+
+from taskward.cli.accounts import ROLE_USERS
+from taskward.cli.programs import STAGES, Devcluster, programs, python
+from taskward.cli.supervision import configuration
+from taskward.core.settings import Settings
+
+SAMPLE = Path(__file__).resolve().parents[2] / "ops/supervisord.conf"
+STANDARD = {
+    "taskcluster": {
+        "root_url": "https://tc.example.com",
+        "client_id": "project/x/worker",
+        "access_token_file": "/etc/taskward/access-token",
+    },
+    "worker": {
+        "task_queue_id": "proj-x/linux",
+        "worker_group": "dc1",
+        "worker_id": "w-1",
+        "capacity": 2,
+        "state_dir": "/var/lib/taskward",
+    },
+    "uploader": {"processes": 2},
+}
+HEAD = (
+    "; What `taskward up` makes of the configuration in README.md when root runs it; a test keeps this file true.\n\n"
+)
+
+
+def rendered() -> str:
+    settings = Settings.parse(STANDARD, "sample")
+    text = configuration(settings.layout.state_dir, programs(settings))
+    return HEAD + text.replace(python(), "/opt/taskward/venv/bin/python")
+
+
+def _parsed(devcluster: Devcluster | None = None) -> configparser.RawConfigParser:
+    settings = Settings.parse(STANDARD, "sample")
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(settings.layout.state_dir, programs(settings, devcluster)))
+    return parser
+
+
+if __name__ == "__main__":
+    SAMPLE.write_text(rendered())
+    sys.exit()
+
+from .conftest import needs_root  # noqa: E402 - a package only under pytest
+
+
+@needs_root
+def test_sample_is_what_would_be_started() -> None:
+    assert SAMPLE.read_text() == rendered(), "run as root: .venv/bin/python tests/cli/test_supervision.py"
+
+
+@needs_root
+def test_every_role_but_the_executor_has_its_user_and_no_privileges() -> None:
+    parser = _parsed()
+    for role in ("claimer", "uploader", "signer", "keyholder", "proxy", "gateway", "reaper", "redis"):
+        command = parser[f"program:{role}"]["command"]
+        assert f"--reuid {ROLE_USERS[role]} --regid {ROLE_USERS[role]} --init-groups" in command
+        assert "--no-new-privs --bounding-set=-all --inh-caps=-all" in command
+    assert "--reuid" not in parser["program:executor"]["command"]
+    assert "--no-new-privs" not in parser["program:executor"]["command"]
+
+
+def test_every_process_dies_with_the_supervisor() -> None:
+    parser = _parsed(Devcluster(Path("/var/lib/taskward/devcluster"), 60022))
+    names = [name for name in parser.sections() if name.startswith("program:")]
+    assert len(names) == 10
+    assert all("--pdeathsig KILL" in parser[name]["command"] for name in names)
+
+
+def test_stages_start_in_order_and_hold_every_program() -> None:
+    parser = _parsed()
+    priorities = [int(parser[f"group:{stage}"]["priority"]) for stage in STAGES]
+    assert priorities == sorted(priorities)
+    listed = [name for stage in STAGES for name in parser[f"group:{stage}"]["programs"].split(",")]
+    assert sorted(listed) == sorted(name[8:] for name in parser.sections() if name.startswith("program:"))
+
+
+def test_supervisor_listens_on_a_private_socket_only() -> None:
+    parser = _parsed()
+    assert parser["unix_http_server"]["chmod"] == "0700"
+    assert "inet_http_server" not in parser.sections()
+
+
+def test_executor_and_claimer_get_the_grace_time_and_more() -> None:
+    parser = _parsed()
+    for role in ("executor", "claimer", "uploader"):
+        assert int(parser[f"program:{role}"]["stopwaitsecs"]) == 60 + 15
+
+
+def test_numbers_of_processes_follow_the_settings() -> None:
+    parser = _parsed()
+    assert parser["program:executor"]["numprocs"] == "2"
+    assert parser["program:uploader"]["numprocs"] == "2"

@@ -1,0 +1,73 @@
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskward.cli import taskfile
+from taskward.cli.artifacts import fetch
+from taskward.cli.errors import CommandError
+
+NOW = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
+
+
+def test_payload_becomes_a_whole_definition() -> None:
+    task = taskfile.complete({"command": [["true"]], "maxRunTime": 60}, "p/q", "build", NOW)
+    assert task["payload"] == {"command": [["true"]], "maxRunTime": 60}
+    assert task["taskQueueId"] == "p/q"
+    assert task["created"] == "2026-11-22T01:02:03.000Z"
+    assert task["deadline"] == "2026-11-23T01:02:03.000Z"
+    assert task["metadata"]["name"] == "build"
+
+
+def test_definition_keeps_what_it_says() -> None:
+    written = {
+        "taskQueueId": "a/b",
+        "payload": {"x": 1},
+        "deadline": "2026-11-22T02:00:00.000Z",
+        "metadata": {"name": "mine"},
+    }
+    task = taskfile.complete(written, "p/q", "build", NOW)
+    assert (task["taskQueueId"], task["deadline"], task["payload"]) == ("a/b", written["deadline"], {"x": 1})
+    assert task["metadata"]["name"] == "mine"
+    assert task["metadata"]["owner"]
+
+
+def test_old_names_of_the_queue_are_left_alone() -> None:
+    task = taskfile.complete({"provisionerId": "a", "workerType": "b", "payload": {}}, "p/q", "build", NOW)
+    assert "taskQueueId" not in task
+
+
+@pytest.mark.parametrize(
+    "text", ["- a\n- b\n", "just text", "", "{1: 2}", "a: [", "!!python/object/apply:os.getcwd []"]
+)
+def test_file_that_is_no_table_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=r"task\.yml"):
+        taskfile.read(file)
+
+
+def test_bare_times_become_text(tmp_path: Path) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text("deadline: 2026-11-22T02:00:00Z\npayload: {}\n")
+    assert taskfile.read(file)["deadline"] == "2026-11-22T02:00:00.000Z"
+
+
+@pytest.mark.parametrize("name", ["../evil", "public/../../evil", "/etc/evil", "a/\0b", ""])
+def test_artifact_that_would_leave_the_directory_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CommandError, match="outside"):
+        fetch(_no_queue(), "task", 0, name, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_symbolic_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/public").symlink_to(tmp_path)
+    with pytest.raises(CommandError, match="symbolic link"):
+        fetch(_no_queue(), "task", 0, "public/evil", tmp_path / "out")
+
+
+def _no_queue() -> Any:
+    """Nothing is asked before the name is checked."""
+    return object()

@@ -1,0 +1,149 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import WriteConfig, needs_root
+
+TASKWARD = (sys.executable, "-m", "taskward.cli")
+ROLES = {"redis", "keyholder", "signer", "proxy", "gateway", "reaper", "uploader", "claimer", "executor"}
+
+
+class RunningWorker:
+    """A worker for a Taskcluster that is away: every process runs, none gets anything to do."""
+
+    def __init__(self, config: Path, state_dir: Path) -> None:
+        self.config, self.state_dir = config, state_dir
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [*TASKWARD, *arguments, "--config", str(self.config)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+
+    def status(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return data
+
+    def role(self, name: str) -> dict[str, Any]:
+        return next(role for role in self.status()["roles"] if role["name"] == name)
+
+    @property
+    def supervisor_pid(self) -> int:
+        return int((self.state_dir / "run/supervisor/supervisord.pid").read_text())
+
+
+@pytest.fixture
+def worker(write_config: WriteConfig, place: Path) -> Iterator[RunningWorker]:
+    running = RunningWorker(write_config(), place / "w")
+    started = running.run("up", "--detach")
+    assert started.returncode == 0, started.stderr
+    yield running
+    running.run("down")
+
+
+def _until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.1)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_every_role_runs_once_and_is_shown(worker: RunningWorker) -> None:
+    report = worker.status()
+    assert {role["name"] for role in report["roles"]} == ROLES
+    assert all(role["state"] == "RUNNING" and role["restarts"] == 0 and role["pid"] for role in report["roles"])
+    assert report["redis"] is True
+    assert worker.run("up", "--detach").returncode == 69
+
+
+def test_killed_process_comes_back_and_is_counted(worker: RunningWorker) -> None:
+    before = worker.role("gateway")
+    os.kill(before["pid"], signal.SIGKILL)
+    _until(lambda: worker.role("gateway")["state"] == "RUNNING" and worker.role("gateway")["pid"] != before["pid"])
+    _until(lambda: worker.role("gateway")["restarts"] == 1)
+    assert worker.role("proxy")["restarts"] == 0
+
+
+def test_killed_redis_comes_back_with_its_functions(worker: RunningWorker) -> None:
+    before = worker.role("redis")
+    os.kill(before["pid"], signal.SIGKILL)
+    _until(lambda: worker.status()["redis"] and worker.role("redis")["pid"] not in (0, before["pid"]))
+    assert worker.run("drain", "--no-wait").returncode == 0
+    assert worker.run("drain", "--undo").stdout == "claiming again\n"
+
+
+def test_down_leaves_nothing(worker: RunningWorker) -> None:
+    pids = [role["pid"] for role in worker.status()["roles"]] + [worker.supervisor_pid]
+    stopped = worker.run("down")
+    assert (stopped.returncode, stopped.stdout) == (0, "stopped\n")
+    assert not any(_lives(pid) for pid in pids)
+
+
+def test_killed_supervisor_takes_all_with_it_and_can_be_started_again(worker: RunningWorker) -> None:
+    pids = [role["pid"] for role in worker.status()["roles"]]
+    os.kill(worker.supervisor_pid, signal.SIGKILL)
+    _until(lambda: not any(_lives(pid) for pid in pids))
+    again = worker.run("up", "--detach")
+    assert again.returncode == 0, again.stderr
+    assert all(role["state"] == "RUNNING" and role["restarts"] == 0 for role in worker.status()["roles"])
+
+
+@needs_root
+def test_no_process_has_more_than_its_user_and_groups(worker: RunningWorker) -> None:
+    for role in worker.status()["roles"]:
+        status = Path(f"/proc/{role['pid']}/status").read_text()
+        uid = int(re.findall(r"^Uid:\s+(\d+)", status, re.MULTILINE)[0])
+        if role["name"] == "executor":
+            assert uid == 0
+            continue
+        assert uid != 0
+        assert "CapEff:\t0000000000000000" in status
+        assert "CapBnd:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+
+
+@needs_root
+def test_no_secret_in_arguments_or_environment(worker: RunningWorker) -> None:
+    secrets = [path.read_bytes().strip() for path in (worker.state_dir / "secrets").glob("*/*") if path.suffix == ""]
+    for role in worker.status()["roles"]:
+        for name in ("cmdline", "environ"):
+            content = Path(f"/proc/{role['pid']}/{name}").read_bytes()
+            assert not any(secret in content for secret in secrets), (role["name"], name)
+
+
+PROBE = """
+import pathlib, socket, sys
+root = pathlib.Path(sys.argv[1])
+for name in ("redis/redis.sock", "signer/signer.sock", "keyholder/keyholder.sock", "supervisor/supervisor.sock"):
+    try:
+        socket.socket(socket.AF_UNIX).connect(str(root / "run" / name))
+        print("reached", name)
+    except PermissionError:
+        pass
+for name in ("keys", "secrets/claimer", "secrets/admin", "outbox", "logs", "signer", "redis", "var/log"):
+    try:
+        print("entered", list((root / name).iterdir()))
+    except PermissionError:
+        pass
+"""
+
+
+@needs_root
+def test_stranger_reaches_no_socket_and_no_secret(worker: RunningWorker) -> None:
+    stranger = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "/usr/bin/python3", "-c", PROBE)
+    found = subprocess.run([*stranger, str(worker.state_dir)], capture_output=True, text=True, timeout=30, check=True)
+    assert found.stdout == ""
