@@ -188,8 +188,14 @@ class Stack:
         return run, self.resolution(run)
 
     def artifacts(self, run: RunId) -> dict[str, dict[str, Any]]:
-        listed = self.client().listArtifacts(run.task_id, run.run_id)["artifacts"]
-        return {artifact["name"]: artifact for artifact in listed}
+        found: dict[str, dict[str, Any]] = {}
+        page: dict[str, str] = {}
+        while True:
+            answer = self.client().listArtifacts(run.task_id, run.run_id, query=page)
+            found.update({artifact["name"]: artifact for artifact in answer["artifacts"]})
+            if "continuationToken" not in answer:
+                return found
+            page = {"continuationToken": answer["continuationToken"]}
 
     def get(self, run: RunId, name: str) -> bytes:
         """An artifact's content, decoded."""

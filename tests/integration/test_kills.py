@@ -24,7 +24,7 @@ pytestmark = [needs_root, pytest.mark.slow]
 ROLES = ["executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "reaper", "redis"]
 PHASES = ["preparing", "running", "collecting", "uploading", "finishing", "resolving"]
 GO = Path("/tmp/taskward-go")
-FILES = 3000
+FILES = 1200
 COMMAND = [
     "sh", "-c",
     f"echo $$ > /tmp/pid-$TASK_ID-$RUN_ID; while [ ! -e {GO} ]; do sleep 0.05; done; mkdir many; cd many; "
@@ -115,7 +115,7 @@ def check(stack: Stack, run: RunId, files: int, lost_a_run: bool) -> None:
         assert stack.resolution(run) == ("exception", "worker-shutdown")
         assert "worker-shutdown" in stack.log(run) or "died" in stack.log(run)
         run = RunId(run.task_id, 1)
-    assert stack.resolution(run, 90) == ("completed", "completed")
+    assert stack.resolution(run, 90) == ("completed", "completed"), stack.log(run)
     assert len(stack.runs(run)) == run.run_id + 1
     artifacts = stack.artifacts(run)
     assert sum(name.startswith("public/many/") for name in artifacts) == files
