@@ -32,7 +32,7 @@ def test_defaults_are_those_of_generic_worker() -> None:
     ("change", "text"),
     [
         ({"artefacts": []}, "(root): Additional property artefacts is not allowed; did you mean artifacts?"),
-        ({"features": {"chainOfTruth": True}}, "features: Additional property chainOfTruth is not allowed; did you mean chainOfTrust?"),
+        ({"features": {"chainOfTruth": True}}, "chainOfTruth is not allowed; did you mean chainOfTrust?"),
         ({"command": []}, "command: Array must have at least 1 items"),
         ({"command": [[]]}, "command.0: Array must have at least 1 items"),
         ({"command": [["a"], "b"]}, "command: all entries must be of one kind"),

@@ -6,11 +6,15 @@ from functools import cache
 from pathlib import Path
 
 
-@cache
 def group_id(name: str) -> int:
     """The gid of a group of taskward; our own when it does not exist or we are not root."""
+    return _gid_of(name) if os.geteuid() == 0 else os.getegid()
+
+
+@cache
+def _gid_of(name: str) -> int:
     try:
-        return grp.getgrnam(name).gr_gid if os.geteuid() == 0 else os.getegid()
+        return grp.getgrnam(name).gr_gid
     except KeyError:
         return os.getegid()
 
