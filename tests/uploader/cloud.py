@@ -58,6 +58,7 @@ class Cloud:
     put_url: str = ""
     connections: int = 0
     tokens: dict[str, str] = field(default_factory=dict)
+    object_answer: dict[str, Any] | None = None
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     under_way: int = 0
     most_under_way: int = 0
@@ -188,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload_object(self, name: str, body: dict[str, Any]) -> None:
         upload = self.cloud.objects[name]
+        if self.cloud.object_answer is not None:
+            self._answer(200, self.cloud.object_answer)
+            return
         if body["uploadId"] != upload["uploadId"]:
             self._answer(400, {"code": "InputError", "message": "wrong uploadId"})
             return

@@ -160,7 +160,7 @@ def test_no_room_to_compress_makes_the_resources_unavailable(site: Site, tmp_pat
     site.left_by_the_executor(site.file("public/a", os.urandom(3 << 20), "gzip"))
     site.upload_all()
     assert site.outcome.reason == "resource-unavailable"
-    assert "cannot be compressed" in site.uploaded_log()
+    assert "cannot be made ready to be sent: No such file or directory" in site.uploaded_log()
 
 
 def test_a_spool_file_is_nobody_elses(tmp_path: Path) -> None:

@@ -81,6 +81,22 @@ def test_redis_may_be_killed_in_the_middle(site: Site) -> None:
     assert len(site.cloud.stored) == 61
 
 
+def test_a_missing_password_ends_with_64(site: Site) -> None:
+    path = site.configuration()
+    site.layout.redis_password("uploader").unlink()
+    assert UploaderProcess(path).popen.wait(20) == 64
+
+
+def test_a_new_process_sweeps_the_locks_of_dead_ones(site: Site) -> None:
+    first = site.process()
+    wait_until(lambda: list(site.layout.locks("upload").glob("uploader-*")))
+    first.kill()
+    dead = next(site.layout.locks("upload").iterdir())
+    second = site.process()
+    wait_until(lambda: list(site.layout.locks("upload").glob(f"*-{second.popen.pid}-*")))
+    assert not dead.exists()
+
+
 def test_a_bad_configuration_ends_with_64(site: Site) -> None:
     path = site.configuration()
     path.write_text(path.read_text().replace("concurrency", "concurency"))

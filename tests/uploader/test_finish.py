@@ -114,12 +114,19 @@ def test_a_waiting_run_does_not_keep_others_waiting(site: Site) -> None:
 
 
 def test_a_refusal_of_the_signer_is_an_internal_error_with_its_words(site: Site) -> None:
-    with Signer(site.layout.signer_socket, [(403, "artifact-left-out")]):
+    with Signer(site.layout.signer_socket, [(403, "other-worker")]):
         site.left_by_the_executor(certify=True)
         site.upload_all()
     assert (site.outcome.state, site.outcome.reason) == ("exception", "internal-error")
-    assert "[taskcluster:error] Chain of trust: the signer refused: artifact-left-out: on demand" in site.uploaded_log()
+    assert "[taskcluster:error] Chain of trust: the signer refused: other-worker: on demand" in site.uploaded_log()
     assert not set(NAMES) & set(site.cloud.artifacts)
+
+
+def test_artifacts_that_the_task_made_itself_are_its_own_fault(site: Site) -> None:
+    with Signer(site.layout.signer_socket, [(403, "artifact-left-out")]):
+        site.left_by_the_executor(certify=True)
+        site.upload_all()
+    assert site.outcome.state == "failed"
 
 
 def test_a_document_that_cannot_exist_is_told_in_the_log(site: Site) -> None:

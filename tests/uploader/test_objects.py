@@ -63,3 +63,12 @@ def test_a_lost_answer_costs_the_artifact_and_says_so(objects: Site) -> None:
     objects.upload_all()
     assert objects.outcome.reason == "resource-unavailable"
     assert "Object already exists" in objects.uploaded_log()
+
+
+@pytest.mark.parametrize("answer", [{}, {"uploadMethod": {}}, {"uploadMethod": {"putUrl": {}}}, {"uploadMethod": 1}])
+def test_an_answer_in_an_unknown_form_costs_the_artifact_only(objects: Site, answer: dict[str, object]) -> None:
+    objects.cloud.object_answer = answer
+    objects.left_by_the_executor(objects.file("public/a", b"x" * 10_000), live="", backing="")
+    objects.upload_all()
+    assert objects.outcome.reason == "resource-unavailable"
+    assert "the object service" in objects.outcome.message

@@ -13,7 +13,7 @@ from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import UPLOAD
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
-from taskward.core.worker import InProcessWorker
+from taskward.core.worker import InProcessWorker, sweep_locks
 from taskward.uploader.service import Service
 
 EXIT_CONFIGURATION: Final = 64
@@ -41,13 +41,18 @@ def main() -> int:
     arguments = parser.parse_args()
     log.configure("uploader")
     try:
-        settings = Settings.load(arguments.config)
-    except ConfigurationError as error:
-        _logger.error(str(error))
+        worker = _worker(Settings.load(arguments.config))
+    except (ConfigurationError, OSError) as error:
+        _logger.error(f"cannot start: {error}")
         return EXIT_CONFIGURATION
-    service = Service.open(settings)
-    InProcessWorker("uploader", registry(service), service.redis, settings.layout.locks(UPLOAD.name)).work()
+    worker.work()
     return 0
+
+
+def _worker(settings: Settings) -> InProcessWorker:
+    service, lock_dir = Service.open(settings), settings.layout.locks(UPLOAD.name)
+    sweep_locks(lock_dir)
+    return InProcessWorker("uploader", registry(service), service.redis, lock_dir)
 
 
 if __name__ == "__main__":

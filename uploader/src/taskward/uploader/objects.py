@@ -33,6 +33,12 @@ class ObjectUpload:
         return digest
 
     def _attempt(self, description: Description, body: Body) -> Digest:
+        try:
+            return self._steps(description, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StorageRefused(f"the object service answered in an unknown form: {error!r}") from error
+
+    def _steps(self, description: Description, body: Body) -> Digest:
         name = description.name
         begun = self.manifest.begun(name)
         if begun is None:

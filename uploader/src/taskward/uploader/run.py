@@ -55,7 +55,8 @@ class RunUpload:
         try:
             body = make_body()
         except OSError as error:
-            raise ArtifactLost(exception("resource-unavailable", f"cannot be compressed: {error}")) from error
+            why = f"cannot be made ready to be sent: {error.strerror or error}"
+            raise ArtifactLost(exception("resource-unavailable", why)) from error
         target = ObjectUpload(self.artifacts, self.manifest) if self.to_object_service else self.artifacts
         try:
             digest = target.put(description, body)
