@@ -81,7 +81,7 @@ def test_waiting_worker_gets_a_new_task_at_once(queue: Any, queue_id: str) -> No
         task_id = create(queue, queue_id)
         begin = time.monotonic()
         assert waiting.result() == [task_id]
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 1
 
 
 def test_many_workers_never_get_the_same_run(server: DevCluster, queue: Any, queue_id: str) -> None:
@@ -327,4 +327,4 @@ def test_long_polls_do_not_hold_up_other_calls(server: DevCluster, queue: Any, q
         create(queue, queue_id)
         took = time.monotonic() - begin
         stop.set()
-    assert took < 0.5
+    assert took < 1

@@ -34,6 +34,13 @@ def test_file_with_the_root_credentials_is_private(server: DevCluster) -> None:
     assert set(json.loads(path.read_text())) == {"rootUrl", "clientId", "accessToken"}
 
 
+def test_nothing_in_the_state_folder_is_readable_by_others(server: DevCluster, claim: dict[str, Any]) -> None:
+    assert claim
+    files = [path for path in server.state_dir.rglob("*") if not path.is_socket()]
+    assert server.state_dir / "devcluster.sqlite" in files
+    assert [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
 def test_nothing_is_lost_by_a_crash(tmp_path: Path) -> None:
     first = DevCluster.start(tmp_path)
     queue = first.client(taskcluster.Queue)
@@ -106,7 +113,13 @@ def test_private_network_must_be_allowed_and_a_public_one_never_is(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--clam-timeout-s", "5"], ["--claim-timeout", "5"], ["--threads", "x"], ["--claim-wait-s", "-1"]],
+    [
+        ["--clam-timeout-s", "5"],
+        ["--claim-timeout", "5"],
+        ["--threads", "x"],
+        ["--claim-wait-s", "-1"],
+        ["--port", "70000"],
+    ],
 )
 def test_unknown_and_malformed_options_are_refused(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]

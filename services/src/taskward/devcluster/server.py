@@ -31,7 +31,9 @@ def serve(settings: Settings) -> None:
     ``rootUrl``, ``clientId`` and ``accessToken``. Raises ``DevclusterError`` when another process uses
     the state folder or the port.
     """
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The database holds tokens and secrets.
+    os.umask(0o077)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     with _exclusive(settings.state_dir):
         listener = _listen(settings, _last_port(settings.state_dir))
         (settings.state_dir / _FILE_NAME).unlink(missing_ok=True)
@@ -62,6 +64,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "accesslog": None,
             "loglevel": "warning",
             "control_socket_disable": True,
+            "umask": 0o077,
             "proc_name": "taskward-devcluster",
             "limit_request_line": 8190,
             "post_fork": _die_with_parent,

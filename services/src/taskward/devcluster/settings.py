@@ -3,12 +3,15 @@
 import argparse
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from taskward.devcluster.errors import DevclusterError
+
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -55,25 +58,39 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    seconds = _number(float, 0.0, 1e8)
     add("--state-dir", type=Path, required=True, help="folder for everything that lasts; made if missing")
     add("--host", default="127.0.0.1", help="address to listen on")
-    add("--port", type=int, default=0, help="0: the port of the last start, if it is free, else any")
+    add("--port", type=_number(int, 0, 65535), default=0, help="0: the port of the last start, if it is free, else any")
     add("--root-url", help="what clients reach the cluster by, when it is not http://HOST:PORT")
     add("--allow-network", action="store_true", help="allow private addresses besides loopback, and 0.0.0.0")
-    add("--claim-timeout-s", type=_seconds, default=1200, help="life of a claim and its credentials")
-    add("--claim-wait-s", type=_seconds, default=20, help="how long claimWork waits for work")
-    add("--deadline-delay-s", type=_seconds, default=60, help="time from a deadline to its enforcement")
-    add("--resolver-poll-s", type=_seconds, default=5, help="time between looks for expired claims")
-    add("--purge-cache-s", type=_seconds, default=10, help="how long purge requests may be stale")
-    add("--threads", type=int, default=96, help="how many calls are answered at once, long polls included")
+    add("--claim-timeout-s", type=seconds, default=1200, help="life of a claim and its credentials")
+    add("--claim-wait-s", type=seconds, default=20, help="how long claimWork waits for work")
+    add("--deadline-delay-s", type=seconds, default=60, help="time from a deadline to its enforcement")
+    add("--resolver-poll-s", type=seconds, default=5, help="time between looks for expired claims")
+    add("--purge-cache-s", type=seconds, default=10, help="how long purge requests may be stale")
+    add(
+        "--threads",
+        type=_number(int, 1, 1000),
+        default=96,
+        help="how many calls are answered at once, long polls included",
+    )
     return parser
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < 10**8:
-        raise ValueError(text)
-    return seconds
+def _number(kind: Callable[[str], T], lowest: T, highest: T) -> Callable[[str], T]:
+    """Return a reader of numbers between two bounds, for argparse."""
+
+    def read(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+        return value
+
+    return read
 
 
 def _check_address(host: str, allow_network: bool) -> None:
