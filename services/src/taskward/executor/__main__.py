@@ -52,10 +52,11 @@ def work(settings: Settings) -> None:
     lock_dir.mkdir(parents=True, exist_ok=True)
     make_parent(settings.layout.tasks)
     sweep_locks(lock_dir)
-    Sweep(settings, Records(redis)).run()
+    sweep = Sweep(settings, Records(redis))
+    sweep.run()
     registry = Registry(EXECUTE.name)
     registry.add("execute", Executor(settings, redis, AbortReasons(address)).execute, task_id=str, run_id=int)
-    ForkingWorker("executor", registry, redis, lock_dir).work()
+    ForkingWorker("executor", registry, redis, lock_dir, sweep.run_now_and_then).work()
 
 
 def _preload() -> None:

@@ -72,6 +72,14 @@ def find(home: Path) -> Account | None:
     return next((each for each in below(home.parent) if each.home == home), None)
 
 
+def own_name() -> str:
+    """The name of the user that we run as; its number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def below(tasks: Path) -> list[Account]:
     """All users of tasks whose home is in `tasks`."""
     entries = (entry for entry in pwd.getpwall() if entry.pw_name.startswith(PREFIX))

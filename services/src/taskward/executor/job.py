@@ -17,7 +17,6 @@ from taskward.executor.errors import OwnerAlive
 from taskward.executor.life import Life
 from taskward.executor.native import NativeEngine
 from taskward.executor.report import tell_death
-from taskward.executor.sweep import Sweep
 from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 from taskward.executor.watch import AbortReasons, Termination, Watch
@@ -42,7 +41,7 @@ class Executor:
         self._records = Records(redis)
 
     def execute(self, task_id: str, run_id: int) -> None:
-        """Takes the run as far as it can go here; harmless for a run that is unknown or further already.
+        """Takes the run as far as it can go here; of one that is further already, only what it left is removed.
 
         Raises:
             OwnerAlive: another process works on it; to be tried again.
@@ -50,6 +49,7 @@ class Executor:
         run = RunId(task_id, run_id)
         record = self._records.read(run)
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD:
+            self._clean(run)
             return
         if record.owner and is_alive(record.owner) and record.owner != this_life():
             raise OwnerAlive(f"run {run}: {record.owner} works on it")
@@ -99,5 +99,6 @@ class Executor:
 
     def _clean(self, run: RunId) -> None:
         """Off the path: the uploaders are at work already."""
-        self._engine(run, self._settings).remove()
-        Sweep(self._settings, self._records).run()
+        engine = self._engine(run, self._settings)
+        engine.kill()
+        engine.remove()

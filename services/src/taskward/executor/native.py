@@ -4,7 +4,6 @@ As an ordinary user the tasks run as that user, which isolates nothing; the task
 """
 
 import contextlib
-import getpass
 import logging
 import os
 import subprocess
@@ -54,7 +53,7 @@ class NativeEngine:
     def identity(self) -> Identity:
         """User and directory."""
         if not self._is_root:
-            return Identity(getpass.getuser(), os.getuid(), os.getgid(), self._home)
+            return Identity(account.own_name(), os.getuid(), os.getgid(), self._home)
         self._account = self._account or account.find(self._home)
         if self._account is None:
             raise EngineFailed(f"the user of run {self._run} is gone")
@@ -151,7 +150,7 @@ class NativeEngine:
         if self._is_root:
             return [text for text in warnings if "pids_limit" not in text]
         return [
-            f"This worker does not run as root: the task runs as user {getpass.getuser()}, there is no isolation "
+            f"This worker does not run as root: the task runs as user {account.own_name()}, there is no isolation "
             "between tasks, nor between tasks and the worker",
             *warnings,
         ]

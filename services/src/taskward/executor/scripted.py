@@ -4,7 +4,6 @@ A script maps the name of a program (``argv[0]``) to its `Part`; files of the ta
 artifacts can be collected.
 """
 
-import getpass
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from socket import socket
 from typing import Final
 
-from taskward.executor import spawn
+from taskward.executor import account, spawn
 from taskward.executor.engine import Cpu, Ended, Identity, Program, Remains
 from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.native import make_parent, remove_tree
@@ -76,7 +75,7 @@ class ScriptedEngine:
     @property
     def identity(self) -> Identity:
         """The current user."""
-        return Identity(getpass.getuser(), os.getuid(), os.getgid(), self._home)
+        return Identity(account.own_name(), os.getuid(), os.getgid(), self._home)
 
     def prepare(self) -> tuple[str, ...]:
         """Makes the directory."""

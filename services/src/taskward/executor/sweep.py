@@ -17,6 +17,7 @@ from taskward.executor.native import NativeEngine, remove_tree
 from taskward.executor.tasklog import LOG_FILE, unprotect
 
 KEEP_LOGS_S: Final = 60.0
+PAUSE_S: Final = 5.0
 
 
 class Sweep:
@@ -25,6 +26,13 @@ class Sweep:
     def __init__(self, settings: Settings, records: Records, keep_logs_s: float = KEEP_LOGS_S) -> None:
         self._settings, self._layout, self._records = settings, settings.layout, records
         self._keep_logs_s = keep_logs_s
+        self._last_s = time.monotonic()
+
+    def run_now_and_then(self) -> None:
+        """`run`, when the last time is long enough ago; for the pauses between jobs."""
+        if time.monotonic() - self._last_s >= PAUSE_S:
+            self.run()
+            self._last_s = time.monotonic()
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
