@@ -1,4 +1,3 @@
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,14 +32,14 @@ def directory() -> Iterator[Path]:
     """A directory with a path short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="tw"))
     yield path
-    shutil.rmtree(path)
+    processes.remove(path)
 
 
 @pytest.fixture(scope="session")
 def shared_directory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="tw"))
     yield path
-    shutil.rmtree(path)
+    processes.remove(path)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Keyholder and signer as real processes, in a short directory of their own."""
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -95,6 +97,26 @@ def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         extra_groups=[],
         cwd="/",
     )
+
+
+def gpg_processes(directory: Path, name: str = "gpg") -> set[int]:
+    """Processes of `name` that work with a home below `directory`."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if name.encode() in command and str(directory).encode() in command:
+                found.add(int(process.name))
+    return found
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory once no gpg, which ends a little later than it is told to, changes anything in it."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while gpg_processes(directory):
+        assert time.monotonic() < deadline, "gpg does not end"
+        time.sleep(0.01)
+    shutil.rmtree(directory)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from signer import processes
-from signer.processes import Service, as_nobody
+from signer.processes import Service, as_nobody, gpg_processes
 from taskward.signer import wire
 
 KNOCK = (
@@ -165,22 +166,22 @@ def test_as_an_ordinary_user_it_has_no_network_sockets_either() -> None:
 def test_at_its_end_agent_and_socket_are_gone(directory: Path, number: int) -> None:
     with processes.keyholder(processes.write_config(directory)) as service:
         ask(service, b"openpgp", b"x")
-        assert agents_of(directory)
+        assert gpg_processes(directory, "gpg-agent")
         assert service.stop(number) == 0
     assert not (directory / "keyholder.sock").exists()
-    assert not agents_of(directory)
+    assert not gpg_processes(directory, "gpg-agent")
 
 
 def test_killed_it_comes_back_with_the_same_keys_and_without_the_old_agent(directory: Path) -> None:
     config = processes.write_config(directory)
     with processes.keyholder(config) as service:
         before = (directory / "public" / "keys.json").read_text()
-        old_agents = agents_of(directory)
+        old_agents = gpg_processes(directory, "gpg-agent")
         service.stop(signal.SIGKILL)
     with processes.keyholder(config) as service:
         assert (directory / "public" / "keys.json").read_text() == before
         assert ask(service, b"openpgp", b"x")[0] == wire.SIGNED
-        assert not agents_of(directory) & old_agents
+        assert not gpg_processes(directory, "gpg-agent") & old_agents
 
 
 HANGING = """
@@ -202,7 +203,7 @@ def test_a_hanging_agent_ends_the_keyholder_and_the_next_one_works(directory: Pa
     with subprocess.Popen([processes.PYTHON, "-c", HANGING, str(config)], stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"ready\n"
-        [agent] = agents_of(directory)
+        [agent] = gpg_processes(directory, "gpg-agent")
         os.kill(agent, signal.SIGSTOP)
         service = Service(first, directory, directory / "no.log")
         with pytest.raises(wire.BrokenFrameError):
@@ -210,7 +211,9 @@ def test_a_hanging_agent_ends_the_keyholder_and_the_next_one_works(directory: Pa
         assert first.wait() == -signal.SIGALRM
     with processes.keyholder(config) as service:
         assert ask(service, b"openpgp", b"x")[0] == wire.SIGNED
-    os.kill(agent, signal.SIGKILL)
+        os.kill(agent, signal.SIGKILL)
+        while gpg_processes(directory, "--clearsign"):  # of the first keyholder; it turns to the new agent
+            threading.Event().wait(0.01)
 
 
 def test_a_second_keyholder_of_the_same_keys_does_not_start(keyholder: Service) -> None:
@@ -243,14 +246,3 @@ def test_private_files_are_private_and_public_ones_are_not(keyholder: Service) -
     assert (keyholder.directory / "public").stat().st_mode & 0o777 == 0o755
     seed = (keyholder.directory / "keys" / "ed25519.key").read_bytes()
     assert len(base64.b64decode(seed, validate=True)) == 32
-
-
-def agents_of(directory: Path) -> set[int]:
-    """Processes of gpg-agent that serve a home below `directory`."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (process / "cmdline").read_bytes()
-            if b"gpg-agent" in command and str(directory).encode() in command:
-                found.add(int(process.name))
-    return found
