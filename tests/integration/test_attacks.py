@@ -197,7 +197,15 @@ def test_names_that_would_break_the_queue_never_reach_it(stack: Stack, name: str
 
 
 def test_daemons_do_not_outlive_their_task(stack: Stack) -> None:
-    daemon = "import os,time\nif os.fork()==0:\n os.setsid()\n if os.fork()==0:\n  open('/tmp/daemon-'+os.environ['TASK_ID'],'w').write(str(os.getpid()))\n  time.sleep(300)\n os._exit(0)\n"
+    daemon = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open("/tmp/daemon-" + os.environ["TASK_ID"], "w").write(str(os.getpid()))
+        time.sleep(300)
+    os._exit(0)
+"""
     run, resolution = stack.run([["python3", "-c", daemon], ["sleep", "0.3"]])
     assert resolution == ("completed", "completed")
     pid = Path(f"/tmp/daemon-{run.task_id}").read_text()

@@ -123,17 +123,17 @@ def check(stack: Stack, run: RunId, files: int, lost_a_run: bool) -> None:
     assert {"public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig"} <= set(
         artifacts
     )
-    until(lambda: nothing_left(stack, run), "nothing of the run is left", 20, 0.1)
+    until(lambda: not what_is_left(stack, run), f"nothing is left, not even {what_is_left(stack, run)}", 20, 0.1)
 
 
-def nothing_left(stack: Stack, run: RunId) -> bool:
-    """No process, user, directory, control group or proxy entry of any run."""
+def what_is_left(stack: Stack, run: RunId) -> list[object]:
+    """Processes, users, directories, control groups and proxy entries of any run."""
     users = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_dir.startswith(str(stack.state_dir))]
     directories = [path.name for path in (stack.state_dir / "tasks").iterdir() if not path.name.startswith(".")]
     groups = [path for path in Path("/sys/fs/cgroup").glob("**/*") if run.task_id in path.name]
     processes = [path for path in Path("/proc").glob("[0-9]*") if in_task(path, stack)]
     peers = stack.redis().keys("tw:peer:*")
-    return not (users or directories or groups or processes or peers)
+    return [*users, *directories, *groups, *processes, *peers]
 
 
 def in_task(process: Path, stack: Stack) -> bool:

@@ -84,7 +84,8 @@ class SafeJob(Job):
         bad = [name for name in _FORBIDDEN if fields.pop(name, None)]
         self.refused = f"job {self.id}: {', '.join(bad)} not allowed" if bad else ""
         if fields.get("origin") != self.registry.queue.encode():
-            self.refused = f"job {self.id}: made for queue {fields.get('origin', b'')!r}, found in {self.registry.queue!r}"
+            made_for = fields.get("origin", b"")
+            self.refused = f"job {self.id}: made for queue {made_for!r}, found in {self.registry.queue!r}"
             fields["origin"] = self.registry.queue.encode()
         if not _inflates(fields["data"]):
             self.refused = self.refused or f"job {self.id}: data is too large or damaged"

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +36,16 @@ def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
 class _Safe(BaseWorker):
     """What both kinds share; see the module's text."""
 
-    def __init__(self, role: str, registry: Registry, connection: Any, lock_dir: Path) -> None:
+    def __init__(
+        self,
+        role: str,
+        registry: Registry,
+        connection: Any,
+        lock_dir: Path,
+        between_jobs: Callable[[], None] = lambda: None,
+    ) -> None:
         SafeJob.registry = registry
-        self._lock_dir = lock_dir
+        self._lock_dir, self._between_jobs = lock_dir, between_jobs
         super().__init__(
             [registry.queue], name=f"{role}-{this_life()}", connection=connection, serializer=StrictJSON,
             job_class=SafeJob, queue_class=SafeQueue, worker_ttl=20, job_monitoring_interval=5,
@@ -68,7 +76,11 @@ class _Safe(BaseWorker):
         self.set_state("started")
 
     def run_maintenance_tasks(self) -> None:
-        """Nothing: the reaper does it, within milliseconds and by proof instead of by time."""
+        """What the role does between jobs (every five seconds when there are none).
+
+        RQ's own maintenance is the reaper's here: within milliseconds, and by proof instead of by time.
+        """
+        self._between_jobs()
 
     def subscribe(self) -> None:
         """Nothing: no thread beside the fork, no commands by channel."""

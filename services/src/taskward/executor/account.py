@@ -24,7 +24,7 @@ PREFIX: Final = "task_"
 FIRST_UID: Final = 1_900_000_000  # a range that neither people, services nor containers use
 _UIDS: Final = 100_000_000
 _NAME_LENGTH: Final = 20
-_UID_IN_USE, _NAME_IN_USE = 4, 9
+_UID_IN_USE, _NO_SUCH_USER, _NAME_IN_USE = 4, 6, 9
 _ATTEMPTS: Final = 30
 _TIMEOUT_S: Final = 30
 
@@ -89,7 +89,7 @@ def below(tasks: Path) -> list[Account]:
 def remove(account: Account) -> None:
     """Deletes the user and its group; one that cannot be deleted now is left for the next sweep."""
     done = subprocess.run(["userdel", account.name], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    if done.returncode:
+    if done.returncode not in (0, _NO_SUCH_USER):
         _logger.warning("user not removed", extra={"user": account.name, "reason": done.stderr.strip()})
 
 

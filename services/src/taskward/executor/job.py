@@ -1,7 +1,9 @@
 """The one function of the queue ``execute``: a run, from claimed to uploading, whatever has happened to it before."""
 
 import logging
+import time
 from collections.abc import Callable
+from typing import Final
 
 from redis import Redis
 
@@ -23,7 +25,18 @@ from taskward.executor.watch import AbortReasons, Termination, Watch
 
 EngineFactory = Callable[[RunId, Settings], Engine]
 
+_OWNER_DIES_WITHIN_S: Final = 1.0
+_PAUSE_S: Final = 0.01
+
 _logger = logging.getLogger(__name__)
+
+
+def _outlives(owner: str, wait_s: float) -> bool:
+    """Whether `owner` still lives after `wait_s`: a process that was killed may take a moment to go."""
+    deadline = time.monotonic() + wait_s
+    while is_alive(owner) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+    return is_alive(owner)
 
 
 def native(run: RunId, settings: Settings) -> Engine:
@@ -51,7 +64,7 @@ class Executor:
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD:
             self._clean(run)
             return
-        if record.owner and is_alive(record.owner) and record.owner != this_life():
+        if record.owner and _outlives(record.owner, _OWNER_DIES_WITHIN_S):
             raise OwnerAlive(f"run {run}: {record.owner} works on it")
         logger = log.for_run(_logger, run)
         try:

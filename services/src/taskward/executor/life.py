@@ -65,7 +65,8 @@ class Life:
     def collect(self) -> None:
         """Kills what is left, stops the features, and hands the outbox to the uploaders."""
         task = self._task
-        self._attempt(task.engine.kill)
+        if not self._attempt(task.engine.kill):
+            self._started = [feature for feature in self._started if not feature.publishes]
         self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
         for feature in reversed(self._started):
             self._attempt(feature.stop)
@@ -117,11 +118,12 @@ class Life:
         )
         Commands(task.payload, task.engine, task.log, self._watch).run(variables)
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _attempt(self, step: Callable[[], None]) -> bool:
         """Does `step`; what goes wrong becomes the run's outcome, unless something went wrong before."""
         task = self._task
         try:
             step()
+            return True
         except TaskEnded as end:
             task.fail(end.outcome)
         except EngineFailed as error:
@@ -132,6 +134,7 @@ class Life:
         except Exception as error:
             _logger.exception("unexpected error", extra={"run": task.run.key})
             task.fail(exception("internal-error", f"the worker could not run the task: {error!r}"))
+        return False
 
     def _move(self, allowed: tuple[str, ...], phase: str, outcome: Outcome | None = None) -> None:
         task = self._task

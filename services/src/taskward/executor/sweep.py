@@ -4,19 +4,24 @@ What belongs to a run tells its name (or, of a user, its home), so a sweep needs
 after crashes of any kind. Runs that Redis holds as active are left alone; so are logs for a while, for their readers.
 """
 
+import logging
 import os
 import time
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Final
 
 from taskward.core.ids import RunId
 from taskward.core.record import Records
 from taskward.core.settings import Settings
 from taskward.executor import account, cgroup
+from taskward.executor.errors import EngineFailed
 from taskward.executor.native import NativeEngine, remove_tree
 from taskward.executor.tasklog import LOG_FILE, unprotect
 
 KEEP_LOGS_S: Final = 60.0
+
+_logger = logging.getLogger(__name__)
 PAUSE_S: Final = 5.0
 
 
@@ -39,13 +44,20 @@ class Sweep:
         remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
         active = self._records.active()
         for run in remains - active:
-            engine = NativeEngine(run, self._layout, self._settings.executor)
-            engine.kill()
-            engine.remove()
+            self.clear(run)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
         for run in logs - active:
             self._remove_log(self._layout.log_directory(run))
+
+    def clear(self, run: RunId) -> None:
+        """Whatever the run had to execute in; what resists is told, and is there for the next sweep."""
+        engine = NativeEngine(run, self._layout, self._settings.executor)
+        try:
+            engine.kill()
+            engine.remove()
+        except (EngineFailed, OSError, SubprocessError) as error:
+            _logger.warning("remains of a run not removed", extra={"run": run.key, "reason": str(error)})
 
     def _remains(self) -> set[RunId]:
         found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))
@@ -55,8 +67,11 @@ class Sweep:
 
     def _remove_log(self, directory: Path) -> None:
         log = directory / LOG_FILE
-        age_s = time.time() - (log if log.exists() else directory).stat().st_mtime
-        if age_s >= self._keep_logs_s:
+        try:
+            written = (log if log.exists() else directory).stat().st_mtime
+        except FileNotFoundError:  # another executor sweeps, too
+            return
+        if time.time() - written >= self._keep_logs_s:
             unprotect(log)
             remove_tree(directory)
 

@@ -22,6 +22,7 @@ from taskward.executor.errors import TaskEnded
 from taskward.executor.tasklog import TaskLog
 
 TICK_S: Final = 0.5
+_SHORT_TICK_S: Final = 0.05
 _REDIS_TIMEOUT_S: Final = 0.4
 WORKER_SHUTDOWN: Final = "worker-shutdown"
 TIMED_OUT: Final = "task aborted - max run time exceeded"
@@ -83,6 +84,7 @@ class Watch:
         self._termination, self._abort_reason = termination, abort_reason
         self._log, self._max_log_bytes = log, max_log_bytes
         self._deadline = float("inf")
+        self._seen_bytes = 0
 
     def limit(self, seconds: float) -> None:
         """From now on, the run may take so long."""
@@ -107,11 +109,18 @@ class Watch:
         for file in (*files, self._termination.fileno()):
             poll.register(file, select.POLLIN)
         while True:
-            pause_s = min(TICK_S, max(0.0, self._deadline - time.monotonic()))
+            pause_s = min(self._tick_s(), max(0.0, self._deadline - time.monotonic()))
             ready = {file for file, _ in poll.poll(pause_s * 1000)} & set(files)
             if ready:
                 return ready
             self.check()
+
+    def _tick_s(self) -> float:
+        """Shorter when the log could reach its limit within a tick at its pace."""
+        if not self._max_log_bytes:
+            return TICK_S
+        grown, self._seen_bytes = self._log.size_bytes - self._seen_bytes, self._log.size_bytes
+        return _SHORT_TICK_S if self._seen_bytes + 2 * grown > self._max_log_bytes else TICK_S
 
     def _reason(self) -> Outcome | None:
         if self._termination.requested:
