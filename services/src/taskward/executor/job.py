@@ -19,6 +19,7 @@ from taskward.executor.errors import OwnerAlive
 from taskward.executor.life import Life
 from taskward.executor.native import NativeEngine
 from taskward.executor.report import tell_death
+from taskward.executor.sweep import clear
 from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 from taskward.executor.watch import AbortReasons, Termination, Watch
@@ -112,6 +113,4 @@ class Executor:
 
     def _clean(self, run: RunId) -> None:
         """Off the path: the uploaders are at work already."""
-        engine = self._engine(run, self._settings)
-        engine.kill()
-        engine.remove()
+        clear(self._engine(run, self._settings), run)

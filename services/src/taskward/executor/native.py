@@ -43,6 +43,7 @@ class NativeEngine:
         self._account: account.Account | None = None
         self._unlimited: list[str] = []
         self._started: list[spawn.Child] = []
+        self._is_ours = False  # whether this process has no descendants but those of the run
 
     @property
     def isolated(self) -> bool:
@@ -62,6 +63,7 @@ class NativeEngine:
     def prepare(self) -> tuple[str, ...]:
         """User, directory, control group."""
         processes.adopt_orphans()
+        self._is_ours = True
         try:
             self._unlimited = self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
             if self._is_root:
@@ -132,8 +134,8 @@ class NativeEngine:
     def _survivors(self) -> set[int]:
         found = self._cgroup.members()
         if not self._is_root:
-            marked = processes.with_variable(f"TASK_WORKDIR={self._home}")
-            return (found | processes.descendants(os.getpid()) | marked) - {os.getpid()}
+            found |= processes.with_variable(f"TASK_WORKDIR={self._home}")
+            return found | (processes.descendants(os.getpid()) if self._is_ours else set())
         with contextlib.suppress(EngineFailed):
             found |= processes.of_user(self.identity.uid)
         return found

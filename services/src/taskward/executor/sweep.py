@@ -15,14 +15,15 @@ from taskward.core.ids import RunId
 from taskward.core.record import Records
 from taskward.core.settings import Settings
 from taskward.executor import account, cgroup
+from taskward.executor.engine import Engine
 from taskward.executor.errors import EngineFailed
 from taskward.executor.native import NativeEngine, remove_tree
 from taskward.executor.tasklog import LOG_FILE, unprotect
 
 KEEP_LOGS_S: Final = 60.0
+PAUSE_S: Final = 5.0
 
 _logger = logging.getLogger(__name__)
-PAUSE_S: Final = 5.0
 
 
 class Sweep:
@@ -44,20 +45,11 @@ class Sweep:
         remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
         active = self._records.active()
         for run in remains - active:
-            self.clear(run)
+            clear(NativeEngine(run, self._layout, self._settings.executor), run)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
         for run in logs - active:
             self._remove_log(self._layout.log_directory(run))
-
-    def clear(self, run: RunId) -> None:
-        """Whatever the run had to execute in; what resists is told, and is there for the next sweep."""
-        engine = NativeEngine(run, self._layout, self._settings.executor)
-        try:
-            engine.kill()
-            engine.remove()
-        except (EngineFailed, OSError, SubprocessError) as error:
-            _logger.warning("remains of a run not removed", extra={"run": run.key, "reason": str(error)})
 
     def _remains(self) -> set[RunId]:
         found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))
@@ -74,6 +66,15 @@ class Sweep:
         if time.time() - written >= self._keep_logs_s:
             unprotect(log)
             remove_tree(directory)
+
+
+def clear(engine: Engine, run: RunId) -> None:
+    """Removes what a run had to execute in; what resists is told, and is there for the next sweep."""
+    try:
+        engine.kill()
+        engine.remove()
+    except (EngineFailed, OSError, SubprocessError) as error:
+        _logger.warning("remains of a run not removed", extra={"run": run.key, "reason": str(error)})
 
 
 def _runs(parent: Path) -> set[RunId]:
