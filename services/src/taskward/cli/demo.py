@@ -116,7 +116,7 @@ def _task(demo: Demo, worker: DevWorker, home: Path) -> None:
     import taskcluster
 
     queue = taskcluster.Queue(Access.read(worker.state_dir).options)
-    task_id = slugid.nice()
+    task_id = str(slugid.nice())
     definition = taskfile.complete(PAYLOAD, TASK_QUEUE_ID, "taskward demo", datetime.now(UTC))
     state, log, live = demo.step("Create a task and follow its log", lambda: _follow(queue, task_id, definition))
     demo.require(state.state == "completed", f"task {task_id} is {state.state} ({state.reason or state.worker})")

@@ -30,6 +30,7 @@ CLIENT_ID: Final = "project/taskward/dev-worker"
 PORTS: Final = {"devcluster": 60022, "gateway": 60023, "proxy": 60024}
 _READY_WITHIN_S: Final = 30.0
 _GRACE_S: Final = 20
+_STATUS_POLL_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class DevWorker:
                 "task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID,
                 "capacity": self._capacity, "grace_s": _GRACE_S, "state_dir": self.state_dir,
             },
+            "claimer": {"status_poll_s": _STATUS_POLL_S},
             "gateway": {"port": ports["gateway"]},
             "proxy": {"port": ports["proxy"]},
         }  # fmt: skip
@@ -132,7 +134,7 @@ class DevWorker:
 
         program = devcluster_program(Devcluster(self.state_dir / "devcluster", port))
         with _running(command(program, alive_lock(self.state_dir)), environment(program, self.state_dir)):
-            auth = taskcluster.Auth(_await_access(self.state_dir).options)
+            auth: Any = taskcluster.Auth(_await_access(self.state_dir).options)
             expires = datetime.now(UTC) + timedelta(days=3650)
             scopes = [f"queue:claim-work:{TASK_QUEUE_ID}", f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}"]
             auth.createClient(CLIENT_ID, {"description": "the worker", "expires": expires, "scopes": scopes})

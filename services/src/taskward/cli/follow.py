@@ -9,6 +9,9 @@ import requests
 import urllib3
 
 LIVE_LOG: Final = "public/logs/live.log"
+BACKING_LOG: Final = "public/logs/live_backing.log"
+"""Where the log is, too, once the run is resolved; the only place when the task never started."""
+
 _CHUNK_BYTES: Final = 64 << 10
 _TIMEOUT_S: Final = (10, 60)
 _FIRST_POLL_S: Final = 0.1
@@ -46,8 +49,8 @@ class LogFollower:
     `queue` is a client of the `taskcluster` package.
     """
 
-    def __init__(self, queue: Any, task_id: str, name: str = LIVE_LOG) -> None:
-        self._queue, self._task_id, self._name = queue, task_id, name
+    def __init__(self, queue: Any, task_id: str) -> None:
+        self._queue, self._task_id = queue, task_id
         self._session = requests.Session()
         self._run_id: int | None = None
         self._offset = 0
@@ -67,17 +70,18 @@ class LogFollower:
                 shown, pause_s = state, _FIRST_POLL_S
             if state.run_id != self._run_id:
                 self._run_id, self._offset = state.run_id, 0
-            if state.state == "running" or state.resolved:
-                yield from self._more(state.resolved)
+            if state.state == "running":
+                yield from self._more(LIVE_LOG)
             if state.resolved:
+                yield from self._more(BACKING_LOG, resolved=True)
                 return
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, _LONGEST_POLL_S)
 
-    def _more(self, resolved: bool) -> Iterator[bytes]:
+    def _more(self, name: str, *, resolved: bool = False) -> Iterator[bytes]:
         """What the log has beyond what was seen; while the task runs this lasts as long as the connection."""
         try:
-            with self._open(resolved) as answer:
+            with self._open(name, resolved) as answer:
                 skip = self._offset if answer.status_code == requests.codes.ok else 0
                 if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
                     return
@@ -90,8 +94,8 @@ class LogFollower:
         except (requests.RequestException, urllib3.exceptions.HTTPError):
             return  # the state is asked again, and the rest is fetched then
 
-    def _open(self, resolved: bool) -> requests.Response:
-        url = self._queue.buildUrl("getArtifact", self._task_id, str(self._run_id), self._name)
+    def _open(self, name: str, resolved: bool) -> requests.Response:
+        url = self._queue.buildUrl("getArtifact", self._task_id, str(self._run_id), name)
         headers = {} if resolved else {"Range": f"bytes={self._offset}-"}
         return self._session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
 

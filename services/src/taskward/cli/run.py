@@ -56,7 +56,7 @@ def run(file: Path, task_queue_id: str | None, wait: bool, target: Path | None, 
     definition = taskfile.complete(
         taskfile.read(file), task_queue_id or connection.default_queue(), file.stem, datetime.now(UTC)
     )
-    task_id = slugid.nice()
+    task_id = str(slugid.nice())
     with _explained():
         queue.createTask(task_id, definition)
         click.secho(f"task {task_id} created", err=True, bold=True)
