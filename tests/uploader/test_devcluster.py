@@ -30,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
 def claimed(site: Site, cluster: DevCluster) -> Site:
     """A run that the queue knows to be ours."""
     queue = cluster.client(taskcluster.Queue)
-    task_id = slugid.nice()
+    task_id = str(slugid.nice())
     queue.createTask(task_id, definition())
     claim = queue.claimWork(POOL, {"tasks": 1, "workerGroup": "g", "workerId": "w"})["tasks"][0]
     assert claim["status"]["taskId"] == task_id

@@ -7,16 +7,19 @@ memory but small files.
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, Protocol
 
 from taskward.core.outcome import exception
 from taskward.uploader.errors import ArtifactLost
 
 CHUNK_BYTES: Final = 1 << 20
+_BUFFERS: Final = 4
 _hashers: Final = ThreadPoolExecutor(64, "hash")
 
 Send = Callable[[memoryview], None]
@@ -83,20 +86,32 @@ class FileBody:
                 hasher.update(piece)
                 send(piece)
             return hasher.digest()
-        running: Future[None] | None = None
-        buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
-        for piece in read_exactly(self._fd, self.length, self._path, *buffers):
-            if running:
-                running.result()
-            running = _hashers.submit(hasher.update, piece)
-            send(piece)
-        if running:
-            running.result()
-        return hasher.digest()
+        return self._pour_beside(hasher, send)
+
+    def _pour_beside(self, hasher: Hasher, send: Send) -> Digest:
+        """Hashes in another thread, which may lag behind by all buffers but one."""
+        room, work = threading.Semaphore(_BUFFERS - 1), SimpleQueue[memoryview | None]()
+        digest = _hashers.submit(_hash, hasher, work, room)
+        buffers = [bytearray(CHUNK_BYTES) for _ in range(_BUFFERS)]
+        try:
+            for piece in read_exactly(self._fd, self.length, self._path, *buffers):
+                work.put(piece)
+                send(piece)
+                room.acquire()
+        finally:
+            work.put(None)
+        return digest.result()
 
     def close(self) -> None:
         """Closes the file."""
         os.close(self._fd)
+
+
+def _hash(hasher: Hasher, work: "SimpleQueue[memoryview | None]", room: threading.Semaphore) -> Digest:
+    while (piece := work.get()) is not None:
+        hasher.update(piece)
+        room.release()
+    return hasher.digest()
 
 
 def open_file(path: Path) -> int:
