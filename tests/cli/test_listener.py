@@ -5,11 +5,14 @@ from taskward.cli.listener import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Rest
 
 
 class Starts:
+    """The supervisor's side: notes what it is asked to start."""
+
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def start(self, full_name: str) -> None:
+    def __call__(self, full_name: str) -> str:
         self.names.append(full_name)
+        return ""
 
 
 def _event(name: str, process: str) -> str:

@@ -10,11 +10,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, TextIO
 
-from taskward.cli.supervisor import Supervisor, SupervisorAway, SupervisorRefused
 from taskward.core import log
 from taskward.core.process import start_time
 
@@ -28,11 +27,8 @@ FILE: Final = "restarts.json"
 _logger = logging.getLogger("taskward.cli.listener")
 
 
-class Starter(Protocol):
-    """What starts a process again."""
-
-    def start(self, full_name: str) -> None:
-        """Starts it, without waiting."""
+Start = Callable[[str], str]
+"""Starts a program by its full name without waiting; returns why it could not, or the empty string."""
 
 
 class Restarts:
@@ -63,8 +59,8 @@ def read(file: Path) -> Mapping[str, Any]:
 class Revival:
     """Starts what was given up, after a pause; the caller hands in the clock (monotonic seconds)."""
 
-    def __init__(self, supervisor: Starter) -> None:
-        self._supervisor = supervisor
+    def __init__(self, start: Start) -> None:
+        self._start = start
         self._due: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
         self._running_since: dict[str, float] = {}
@@ -85,10 +81,8 @@ class Revival:
         """Starts what is due."""
         for name in [name for name, at in self._due.items() if at <= now_s]:
             del self._due[name]
-            try:
-                self._supervisor.start(name)
-            except (SupervisorAway, SupervisorRefused) as error:
-                _logger.warning("not started", extra={"program": name, "reason": str(error)})
+            if reason := self._start(name):
+                _logger.warning("not started", extra={"program": name, "reason": reason})
 
 
 def serve(restarts: Restarts, revival: Revival, source: TextIO, sink: TextIO) -> None:
@@ -120,12 +114,28 @@ def _tokens(line: str) -> dict[str, str]:
     return dict(word.split(":", 1) for word in line.split() if ":" in word)
 
 
+def starter(socket: Path) -> Start:
+    """Asks the supervisor at `socket`."""
+
+    def start(name: str) -> str:
+        # imported late: this process waits for years and never needs XML-RPC on a good day
+        from taskward.cli.supervisor import Supervisor, SupervisorAway, SupervisorRefused
+
+        try:
+            Supervisor(socket).start(name)
+        except (SupervisorAway, SupervisorRefused) as error:
+            return str(error)
+        return ""
+
+    return start
+
+
 def main() -> None:
     """Runs under supervisord only."""
     directory = Path(sys.argv[1])
     log.configure("listener")
     life = f"{os.getppid()}-{start_time(os.getppid())}"
-    revival = Revival(Supervisor(directory / "supervisor.sock"))
+    revival = Revival(starter(directory / "supervisor.sock"))
     serve(Restarts(directory / FILE, life), revival, sys.stdin, sys.stdout)
 
 
