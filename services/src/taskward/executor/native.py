@@ -43,7 +43,7 @@ class NativeEngine:
         self._account: account.Account | None = None
         self._unlimited: list[str] = []
         self._started: list[spawn.Child] = []
-        self._is_ours = False  # whether this process has no descendants but those of the run
+        self._older: set[int] | None = None  # descendants of this process that are not of the run
 
     @property
     def isolated(self) -> bool:
@@ -63,7 +63,7 @@ class NativeEngine:
     def prepare(self) -> tuple[str, ...]:
         """User, directory, control group."""
         processes.adopt_orphans()
-        self._is_ours = True
+        self._older = processes.descendants(os.getpid())
         try:
             self._unlimited = self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
             if self._is_root:
@@ -135,10 +135,13 @@ class NativeEngine:
         found = self._cgroup.members()
         if not self._is_root:
             found |= processes.with_variable(f"TASK_WORKDIR={self._home}")
-            return found | (processes.descendants(os.getpid()) if self._is_ours else set())
+            return found | self._new_descendants()
         with contextlib.suppress(EngineFailed):
             found |= processes.of_user(self.identity.uid)
         return found
+
+    def _new_descendants(self) -> set[int]:
+        return set() if self._older is None else processes.descendants(os.getpid()) - self._older
 
     def _strike(self, survivors: set[int]) -> None:
         if self._is_root:
