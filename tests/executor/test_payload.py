@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.bench import Bench
@@ -131,6 +131,7 @@ json_values = st.recursive(
 )
 
 
+@settings(database=None, deadline=None)
 @given(st.dictionaries(st.sampled_from([*schema()["properties"], "other"]), json_values))
 def test_any_json_is_either_valid_or_told(payload: dict[str, Any]) -> None:
     found = problems(payload)

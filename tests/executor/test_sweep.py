@@ -100,3 +100,13 @@ def test_a_user_without_a_directory_is_found_by_its_home(bench: Bench) -> None:
     sweep(bench)
 
     assert account.below(bench.layout.tasks) == []
+
+
+@pytest.mark.root
+def test_what_a_task_leaves_in_shared_directories_goes_with_it(bench: Bench) -> None:
+    result = bench.run(
+        shell("d=$(mktemp -d); echo > $d/f; ln -s /etc $d/link; f=$(mktemp -p /dev/shm); echo $d; echo $f")
+    )
+
+    assert [Path(path).exists() for path in result.output] == [False, False]
+    assert Path("/etc/passwd").exists()

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from taskward.core import log
+from taskward.core import locks, log
 from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import EXECUTE
 from taskward.core.record import Records
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
-from taskward.core.worker import ForkingWorker, sweep_locks
+from taskward.core.worker import ForkingWorker
 from taskward.executor.content import content_type_of
 from taskward.executor.job import Executor
 from taskward.executor.native import make_parent
@@ -51,7 +51,7 @@ def work(settings: Settings) -> None:
     lock_dir = settings.layout.locks(EXECUTE.name)
     lock_dir.mkdir(parents=True, exist_ok=True)
     make_parent(settings.layout.tasks)
-    sweep_locks(lock_dir)
+    locks.sweep(lock_dir)
     sweep = Sweep(settings, Records(redis))
     sweep.run()
     registry = Registry(EXECUTE.name)

@@ -25,6 +25,7 @@ _KILL_WITHIN_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.05
 _REMOVE_WITHIN_S: Final = 900
+_SHARED: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - to clear them, not to use them
 
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class NativeEngine:
         self._cgroup.remove()
         user = self._account or account.find(self._home) if self._is_root else None
         if user is not None:
+            _remove_shared(user.uid)
             account.remove(user)
             self._account = None
 
@@ -159,6 +161,16 @@ class NativeEngine:
             "between tasks, nor between tasks and the worker",
             *warnings,
         ]
+
+
+def _remove_shared(uid: int) -> None:
+    """What the task left where everybody may write; its user never comes back to take it away."""
+    for directory in _SHARED:
+        if directory.is_dir():
+            for path in directory.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if path.lstat().st_uid == uid:
+                        remove_tree(path)
 
 
 def make_parent(tasks: Path) -> None:

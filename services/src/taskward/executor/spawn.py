@@ -19,7 +19,7 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 from typing import Final, NoReturn
 
-from taskward.core.worker import die_with_parent
+from taskward.core.process import die_with_parent
 from taskward.executor.clone import fork
 from taskward.executor.engine import Cpu, Ended, Identity, Program
 from taskward.executor.errors import CommandNotStarted, EngineFailed
