@@ -17,9 +17,9 @@ from redis import Redis
 from simulators.redis import RedisServer
 from taskward.core.ids import RunId
 from taskward.core.jobs import EXECUTE, UPLOAD, Job, Queue
+from taskward.core.locks import available, is_locked, visible
 from taskward.core.process import start_time
 from taskward.core.reaper import Reaper, Watch
-from taskward.core.worker import available, is_locked, visible
 
 RUN = RunId("dSlITZ4yQgmvxxAi4A8fHQ", 0)
 PROGRAM = Path(__file__).with_name("worker_process.py")

@@ -23,11 +23,11 @@ from taskward.core.clock import utc_now
 from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import EXECUTE
+from taskward.core.locks import available
 from taskward.core.outcome import exception
 from taskward.core.record import Records
 from taskward.core.settings import Settings
 from taskward.core.taskcluster import Credentials, Taskcluster
-from taskward.core.worker import available
 
 _logger = logging.getLogger("taskward.claimer")
 

@@ -8,8 +8,8 @@ from redis import Redis
 from taskward.core import keys
 from taskward.core.jobs import EXECUTE
 from taskward.core.layout import Layout
+from taskward.core.locks import available
 from taskward.core.record import Records
-from taskward.core.worker import available
 
 MOST_PER_CLAIM: Final = 32
 

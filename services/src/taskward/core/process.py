@@ -1,7 +1,20 @@
-"""One life of one process: its pid and the time it started, which no later process can repeat."""
+"""One life of one process: its pid and the time it started, which no later process can repeat; and its end."""
 
+import ctypes
 import os
+import signal
 from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
+    """The calling process gets `sig` when its parent `parent` ends; ends at once if that has happened already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def start_time(pid: int) -> int | None:

@@ -1,6 +1,6 @@
 """The reaper: gives orphaned jobs back to their queue within moments of their worker's death.
 
-A worker is dead when nobody holds its lock file (`worker.py`). A pidfd per worker wakes the reaper at once; a tick
+A worker is dead when nobody holds its lock file (`locks.py`). A pidfd per worker wakes the reaper at once; a tick
 every second is the net. Jobs that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
 
 Rules that keep it right: whether a worker lives is looked up after its entry was read, never before; a job that is only
@@ -23,10 +23,10 @@ from taskward.core import log
 from taskward.core.connection import connect, text
 from taskward.core.ids import RunId
 from taskward.core.jobs import QUEUES, Queue
+from taskward.core.locks import is_locked, visible
 from taskward.core.outcome import exception
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Records
 from taskward.core.settings import Settings
-from taskward.core.worker import is_locked, visible
 
 MAX_REQUEUES: Final = 5
 GRACE_S: Final = 1.0

@@ -1,36 +1,21 @@
 """RQ workers that survive kills: proof of life by a file lock, children that die with them, one queue each.
 
-A worker's name is new in each life, so a restarted worker never vouches for its dead predecessor. While it lives
-it holds an flock on ``<lock_dir>/<name>``; a forked job process inherits it, so the kernel drops the lock only when
-both are gone: liveness without clocks or heartbeats. The reaper reads those locks and gives orphaned jobs back to their
-queue; the claimer counts them and claims nothing that nobody could run. A worker that has been told to stop says so
-in its lock file.
+A worker's name is new in each life, so a restarted worker never vouches for its dead predecessor. Its proof of life is
+described in `locks.py`.
 """
 
-import ctypes
-import fcntl
 import logging
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rq.worker import BaseWorker, SimpleWorker, Worker
 
-from taskward.core.process import this_life
+from taskward.core import locks
+from taskward.core.process import die_with_parent, this_life
 from taskward.core.safejob import Registry, SafeJob, SafeQueue, StrictJSON
-
-_PR_SET_PDEATHSIG: Final = 1
-_STOPPING: Final = b"stopping"
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
-    """The calling process gets `sig` when its parent `parent` ends; ends at once if that has happened already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class _Safe(BaseWorker):
@@ -57,17 +42,7 @@ class _Safe(BaseWorker):
     def _install_signal_handlers(self) -> None:
         """Ready to be stopped, hence ready to be counted."""
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
-        self._lock = self._hold_lock()
-
-    def _hold_lock(self) -> int:
-        """Locked first, published under its name afterwards: the reaper never sees it unlocked."""
-        hidden = self._lock_dir / f".{self.name}"
-        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.fchmod(fd, 0o644)  # whatever the umask: reaper and claimer look at it
-        os.fchmod(fd, 0o644)  # whatever the umask: claimer and reaper have to look at it
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        hidden.rename(self._lock_dir / self.name)
-        return fd
+        self._lock = locks.hold(self._lock_dir, self.name)
 
     def bootstrap(self, *_args: Any, **_options: Any) -> None:
         """RQ's own log handlers stay out: the process has its own."""
@@ -100,7 +75,7 @@ class _Safe(BaseWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Says in the lock file that no new work is wanted."""
-        os.pwrite(self._lock, _STOPPING, 0)
+        locks.say_stopping(self._lock)
 
     def teardown(self) -> None:
         """Says good-bye in Redis and drops the lock file."""
@@ -131,35 +106,3 @@ class ForkingWorker(_Safe, Worker):
 
 class InProcessWorker(_Safe, SimpleWorker):
     """Jobs run in this process, one after the other: for short steps that need no isolation from each other."""
-
-
-def sweep_locks(lock_dir: Path) -> None:
-    """Removes the lock files of dead workers (names are never used twice); called when a worker starts."""
-    for path in visible(lock_dir):
-        if not is_locked(path):
-            path.unlink(missing_ok=True)
-
-
-def visible(lock_dir: Path) -> list[Path]:
-    """The lock files that are published; hidden ones are about to be locked."""
-    return [path for path in lock_dir.iterdir() if not path.name.startswith(".")]
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process (or its job process) still holds the lock file; False when it is gone or no file of ours."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
-def available(lock_dir: Path) -> int:
-    """How many workers live and have not been told to stop."""
-    return sum(is_locked(path) and path.read_bytes() != _STOPPING for path in visible(lock_dir))

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from rq import Retry
 
-from taskward.core import log
+from taskward.core import locks, log
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import UPLOAD
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
-from taskward.core.worker import InProcessWorker, sweep_locks
+from taskward.core.worker import InProcessWorker
 from taskward.uploader.service import Service
 
 EXIT_CONFIGURATION: Final = 64
@@ -51,7 +51,7 @@ def main() -> int:
 
 def _worker(settings: Settings) -> InProcessWorker:
     service, lock_dir = Service.open(settings), settings.layout.locks(UPLOAD.name)
-    sweep_locks(lock_dir)
+    locks.sweep(lock_dir)
     return InProcessWorker("uploader", registry(service), service.redis, lock_dir)
 
 

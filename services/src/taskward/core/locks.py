@@ -1,0 +1,63 @@
+"""Proof of life: a worker holds an flock on ``<lock_dir>/<name>`` while it lives, and no two lives share a name.
+
+A forked job process inherits the lock, so the kernel drops it only when both are gone: liveness without clocks or
+heartbeats. The reaper reads the locks and gives orphaned jobs back to their queue; the claimer counts them and claims
+nothing that nobody could run. A worker that has been told to stop says so in its lock file.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+STOPPING: Final = b"stopping"
+
+
+def hold(lock_dir: Path, name: str) -> int:
+    """Takes the lock `name`; the descriptor holds it until its last copy is closed.
+
+    Locked first, published under its name afterwards: the reaper never sees it unlocked.
+    """
+    hidden = lock_dir / f".{name}"
+    fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, 0o644)  # whatever the umask: reaper and claimer look at it
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    hidden.rename(lock_dir / name)
+    return fd
+
+
+def say_stopping(lock: int) -> None:
+    """The holder wants no new work."""
+    os.pwrite(lock, STOPPING, 0)
+
+
+def sweep(lock_dir: Path) -> None:
+    """Removes the lock files of dead workers (names are never used twice); called when a worker starts."""
+    for path in visible(lock_dir):
+        if not is_locked(path):
+            path.unlink(missing_ok=True)
+
+
+def visible(lock_dir: Path) -> list[Path]:
+    """The lock files that are published; hidden ones are about to be locked."""
+    return [path for path in lock_dir.iterdir() if not path.name.startswith(".")]
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process (or its job process) still holds the lock file; False when it is gone or no file of ours."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def available(lock_dir: Path) -> int:
+    """How many workers live and have not been told to stop."""
+    return sum(is_locked(path) and path.read_bytes() != STOPPING for path in visible(lock_dir))
