@@ -61,7 +61,9 @@ def move_all(plan: Plan, reader: Reader, outbox: Path, task_uid: int) -> None:
     target = os.open(outbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for file, path in plan.sources.items():
-            if not (outbox / file).exists():
+            if (outbox / file).exists():
+                _settle(target, file)
+            else:
                 _move(plan, reader, target, file, path, task_uid)
     finally:
         os.close(target)
@@ -95,6 +97,15 @@ def _move(plan: Plan, reader: Reader, target: int, file: str, path: str, task_ui
     finally:
         os.close(opened.file)
         os.close(opened.directory)
+
+
+def _settle(target: int, file: str) -> None:
+    """An earlier life had moved it, and may have died before it was given away."""
+    moved = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
+    try:
+        _give_away(moved)
+    finally:
+        os.close(moved)
 
 
 def _rename(opened: Opened, target: int, file: str, task_uid: int) -> bool:

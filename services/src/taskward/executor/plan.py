@@ -13,7 +13,7 @@ from taskward.core.outcome import Outcome, exception, failed
 from taskward.executor import names
 from taskward.executor.content import content_encoding, content_type
 from taskward.executor.payload import ArtifactRequest
-from taskward.executor.reader import Found
+from taskward.executor.search import Found
 from taskward.executor.tasklog import TaskLog
 
 _LONGEST_MESSAGE: Final = 4000  # the queue takes 4096
