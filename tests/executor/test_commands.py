@@ -150,3 +150,7 @@ def test_a_script_that_ends_itself_with_an_error_fails(bench: Bench, lines: list
 
     assert result.outcome.message in (f"exit status {code}", "exit status 1")
     assert "never" not in result.output
+
+
+def test_a_script_has_its_shell_whatever_its_path_is(bench: Bench) -> None:
+    assert bench.run(["echo a"], env={"PATH": "/nowhere"}).output == ["a"]

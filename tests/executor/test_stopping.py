@@ -1,10 +1,12 @@
+import os
 import re
+import signal
 import time
 from typing import Any
 
 import pytest
 
-from executor.bench import Bench, shell
+from executor.bench import Bench, JobProcess, shell
 
 SLEEP: dict[str, Any] = {"command": [["sleep", "1000"]], "maxRunTime": 900}
 
@@ -79,3 +81,16 @@ def test_a_redis_that_is_away_does_not_disturb_the_task(bench: Bench) -> None:
     result = bench.result(run)
     assert result.outcome.succeeded
     assert result.output == ["go", "end"]
+
+
+def test_sigterm_that_came_before_the_job_was_ready_counts(bench: Bench) -> None:
+    run = bench.claim({**SLEEP, "command": [["echo", "never"]]})
+
+    def told_early() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+        bench.execute(run)
+
+    assert JobProcess(told_early).wait() == 0
+    assert bench.result(run).outcome.reason == "worker-shutdown"
+    assert bench.result(run).output == []

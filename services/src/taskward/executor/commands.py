@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Final
 from taskward.core.outcome import Outcome, exception, failed
 from taskward.executor.duration import go_duration
 from taskward.executor.engine import Cpu, Ended, Engine, Process, Program
+from taskward.executor.environment import PATH
 from taskward.executor.errors import CommandNotStarted, TaskEnded
 from taskward.executor.payload import Payload
 from taskward.executor.tasklog import TaskLog
@@ -129,7 +131,8 @@ class Script:
         """
         script, (status, told), (leave, go) = self._file(), os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         try:
-            program = Program(("bash", "-c", _SHELL, "script"), environment, {3: script, 4: told, 5: leave})
+            bash = shutil.which("bash", path=PATH) or "bash"
+            program = Program((bash, "-c", _SHELL, "script"), environment, {3: script, 4: told, 5: leave})
             shell = self._commands.start(program)
         finally:
             for descriptor in (script, told, leave):

@@ -31,12 +31,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Termination:
-    """SIGTERM to this process as something to wait for; `requested` stays true."""
+    """SIGTERM to this process as something to wait for; `requested` stays true. One that was held back comes now."""
 
     def __init__(self) -> None:
         self.requested = False
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGTERM, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def fileno(self) -> int:
         """Readable once it was requested."""
