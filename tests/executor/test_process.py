@@ -85,6 +85,20 @@ def test_a_claim_is_carried_out(bench: Bench, deployed: Deployed) -> None:
     assert bench.result(run).outcome.succeeded
 
 
+def test_many_claims_are_carried_out_by_several_executors_each_once(bench: Bench, deployed: Deployed) -> None:
+    for _ in range(3):
+        deployed.start()
+    runs = [bench.claim({"command": shell("id -u"), "maxRunTime": 20}) for _ in range(12)]
+
+    for run in runs:
+        bench.wait_for_phase(run, "finishing")
+
+    outputs = [bench.result(run).output for run in runs]
+    assert all(len(output) == 1 for output in outputs)
+    if os.geteuid() == 0:
+        assert len({output[0] for output in outputs}) == len(runs)
+
+
 def test_sigterm_ends_the_run_and_then_the_process(bench: Bench, deployed: Deployed) -> None:
     process = deployed.start()
     run = bench.claim({"command": shell("echo go; sleep 1000"), "maxRunTime": 900})
