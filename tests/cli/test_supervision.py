@@ -6,7 +6,7 @@ from pathlib import Path
 
 from taskward.cli.accounts import ROLE_USERS
 from taskward.cli.programs import STAGES, Devcluster, programs, python
-from taskward.cli.supervision import configuration
+from taskward.cli.supervisord import configuration
 from taskward.core.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parents[2] / "ops/supervisord.conf"

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from taskward.cli import options, places, resolved, supervision, toml
+from taskward.cli import options, places, resolved, toml
 from taskward.cli.programs import programs
+from taskward.cli.supervisord import configuration
 from taskward.core.settings import Settings
 
 
@@ -53,7 +54,7 @@ def supervisord(config: Path | None) -> None:
       taskward config supervisord > /etc/supervisor/conf.d/taskward.conf
     """
     settings = places.load(config)
-    click.echo(supervision.configuration(settings.layout.state_dir, programs(settings)), nl=False)
+    click.echo(configuration(settings.layout.state_dir, programs(settings)), nl=False)
 
 
 def _rows(sections: Mapping[str, Any], given: Mapping[str, Any], file: Path) -> Iterator[tuple[str, str, Any, str]]:

@@ -4,7 +4,8 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,8 @@ from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.places import DEV_CONFIG
 from taskward.cli.programs import Devcluster, base_environment, command, devcluster_program, environment
 from taskward.cli.provision import replace
-from taskward.cli.supervision import alive_lock
 from taskward.cli.supervisor import Process
+from taskward.cli.supervisord import alive_lock
 from taskward.cli.toml import document
 from taskward.cli.worker import Worker
 from taskward.core.settings import Settings
@@ -152,18 +153,15 @@ class DevWorker:
             time.sleep(0.05)
 
 
-class _running:  # noqa: N801 - used like a function
+@contextmanager
+def _running(argv: Sequence[str], more: dict[str, str]) -> Iterator[None]:
     """A process for the length of a block."""
-
-    def __init__(self, argv: Sequence[str], more: dict[str, str]) -> None:
-        self._argv, self._environment = argv, base_environment() | more
-
-    def __enter__(self) -> None:
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL, env=self._environment, cwd="/")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=30)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=base_environment() | more, cwd="/")
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def _access_file(state_dir: Path) -> Path:

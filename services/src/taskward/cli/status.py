@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from taskward.cli import options, places, redisview, supervision
+from taskward.cli import options, places, redisview, supervision, supervisord
 from taskward.cli.accounts import missing_isolation
 from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.listener import FILE, read
@@ -46,7 +46,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     """
     processes = _processes(settings)
     view = redisview.look(settings.redis("monitor")) if processes else None
-    starts = read(supervision.directory(settings.layout.state_dir) / FILE).get("starts", {})
+    starts = read(supervisord.directory(settings.layout.state_dir) / FILE).get("starts", {})
     return {
         "taskQueueId": settings.worker.task_queue_id,
         "workerGroup": settings.worker.worker_group,

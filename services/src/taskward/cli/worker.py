@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from taskward.cli import redisview, supervision
+from taskward.cli import redisview, supervision, supervisord
 from taskward.cli.errors import Unavailable
 from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, programs
 from taskward.cli.provision import provision
@@ -60,7 +60,7 @@ class Worker:
             CommandError: it runs already.
         """
         with self._ready_to_start():
-            argv = supervision.command_line(self.state_dir)
+            argv = supervisord.command_line(self.state_dir)
         supervision.no_core_dumps()
         os.chdir(self.state_dir)
         os.execve(argv[0], list(argv), base_environment())  # noqa: S606 - the supervisor is this process from now on
@@ -71,7 +71,7 @@ class Worker:
         Raises:
             CommandError: something is still there long after the grace time.
         """
-        if not supervision.directory(self.state_dir).is_dir():
+        if not supervisord.directory(self.state_dir).is_dir():
             return False
         # executor, claimer and uploader get their time one after the other
         return supervision.stop(self.state_dir, 3 * (self.settings.worker.grace_s + STOP_MARGIN_S) + 60)
@@ -81,11 +81,11 @@ class Worker:
         with _exclusive(self.state_dir):
             if supervision.supervisor(self.state_dir).answers():
                 raise Unavailable(f"the worker in {self.state_dir} is running already; stop it with: taskward down")
-            if supervision.directory(self.state_dir).is_dir():
+            if supervisord.directory(self.state_dir).is_dir():
                 # what a killed supervisor left is about to end
                 supervision.await_gone(self.state_dir, self.settings.worker.grace_s + STOP_MARGIN_S)
             provision(self.settings)
-            supervision.write_configuration(self.state_dir, programs(self.settings, self._devcluster))
+            supervisord.write_configuration(self.state_dir, programs(self.settings, self._devcluster))
             yield
 
 
