@@ -89,6 +89,12 @@ class Site:
         (self.outbox / file).write_bytes(content)
         return Entry(name, file, len(content), content_type, encoding, EXPIRES, optional=optional)
 
+    def linked(self, name: str, original: Path) -> Entry:
+        """A collected file that costs no copy."""
+        file = f"{len(list(self.outbox.iterdir()))}"
+        (self.outbox / file).hardlink_to(original)
+        return Entry(name, file, original.stat().st_size, "text/plain", "identity", EXPIRES)
+
     def left_by_the_executor(self, *entries: Entry, batches: Sequence[Sequence[int]] | None = None,
                              outcome: Outcome = COMPLETED, certify: bool = False, live: str = LIVE,
                              backing: str = BACKING, log: bytes = b"hello\n") -> None:  # fmt: skip
