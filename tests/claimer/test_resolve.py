@@ -6,6 +6,7 @@ from taskcluster.exceptions import TaskclusterRestFailure
 from taskward.claimer.resolve import Resolver
 from taskward.core.errors import Unreachable
 from taskward.core.outcome import COMPLETED, Outcome, decided_by_queue, exception, failed
+from taskward.core.record import Reference
 from taskward.core.taskcluster import Taskcluster
 
 from .conftest import Rig
@@ -93,10 +94,25 @@ def test_the_live_log_is_published_as_a_reference(rig: Rig) -> None:
     run = rig.claimed()
     url = "http://127.0.0.1:1/log/token"
     expires = rig.queue().task(run.task_id)["expires"]
-    rig.records.announce_log(run, {"name": "public/logs/live.log", "url": url, "expires": expires})
+    rig.records.announce(run, Reference("public/logs/live.log", url, expires, "text/plain; charset=utf-8"))
     rig.resolver.attend(run)
     rig.resolver.attend(run)
     (artifact,) = rig.queue().listArtifacts(run.task_id, 0)["artifacts"]
     assert (artifact["name"], artifact["storageType"]) == ("public/logs/live.log", "reference")
+    assert artifact["contentType"] == "text/plain; charset=utf-8"
     with pytest.raises(TaskclusterRestFailure):
         rig.queue().artifactInfo(run.task_id, 0, "public/other")
+
+
+def test_every_reference_is_published_under_its_own_name(rig: Rig) -> None:
+    run = rig.claimed()
+    expires = rig.queue().task(run.task_id)["expires"]
+    for name in ("public/logs/live.log", "private/shell.html"):
+        rig.records.announce(run, Reference(name, f"http://127.0.0.1:1/{name}", expires, "text/html"))
+    rig.resolver.attend(run)
+    names = {artifact["name"] for artifact in rig.queue().listArtifacts(run.task_id, 0)["artifacts"]}
+    assert names == {"public/logs/live.log", "private/shell.html"}
+
+
+def test_the_secret_in_a_reference_is_not_shown() -> None:
+    assert "s3cret" not in repr(Reference("a", "http://127.0.0.1/s3cret", "", ""))

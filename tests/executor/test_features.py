@@ -18,17 +18,16 @@ RUN = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
 def test_the_live_log_is_announced_under_a_token_that_opens_it(bench: Bench) -> None:
     result = bench.run([["true"]])
 
-    live_log = result.record.live_log
-    assert live_log is not None
-    assert live_log["name"] == "public/logs/live.log"
-    token = live_log["url"].removeprefix("http://127.0.0.1:60023/log/")
+    (live_log,) = result.record.references
+    assert live_log.name == "public/logs/live.log"
+    token = live_log.url.removeprefix("http://127.0.0.1:60023/log/")
     assert len(token) == 43
     entry = json.loads(bench.redis.get(keys.log(token)) or b"")
     assert entry == {
         "taskId": result.record.run.task_id, "runId": 0, "path": str(result.log_directory / "live.log"),
     }  # fmt: skip
     assert 20 < bench.redis.ttl(keys.log(token)) < 2 * 3600
-    expires = parse_time(live_log["expires"]) - datetime.now(UTC)
+    expires = parse_time(live_log.expires) - datetime.now(UTC)
     assert timedelta(seconds=900) < expires < timedelta(seconds=921)
     assert bench.redis.lrange(keys.INBOX, 0, -1) == [result.record.run.key.encode()]
 
@@ -43,7 +42,7 @@ def test_logs_can_be_switched_off(bench: Bench) -> None:
     result = bench.run([["true"]], features={"liveLog": False, "backingLog": False})
 
     assert (result.index.live_log_name, result.index.backing_log_name) == ("", "")
-    assert result.record.live_log is None
+    assert result.record.references == ()
 
 
 def test_two_features_cannot_publish_one_name(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from taskward.core.errors import Conflict, PhaseConflict, Refused
 from taskward.core.ids import RunId
 from taskward.core.outcome import Outcome, exception
 from taskward.core.process import is_alive, this_life
-from taskward.core.record import Record, Records
+from taskward.core.record import Record, Records, Reference
 from taskward.core.taskcluster import Taskcluster, segment
 
 _logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Resolver:
             return False
         if record.phase in ("uploaded", "resolving"):
             return self._resolve(record)
-        if record.live_log:
-            self._announce(record)
+        for reference in record.references:
+            self._announce(run, reference)
         return False
 
     def _resolve(self, record: Record) -> bool:
@@ -61,17 +61,16 @@ class Resolver:
         except Refused as error:
             _logger.error("the queue did not take our report", extra={"run": run.key, "error": str(error)})
 
-    def _announce(self, record: Record) -> None:
-        """`public/logs/live.log` as a reference to the gateway (generic-worker.md §5.1); best effort."""
-        log, run = dict(record.live_log or {}), record.run
+    def _announce(self, run: RunId, reference: Reference) -> None:
+        """An artifact that leads to the gateway, as the live log; best effort."""
         body = {
             "storageType": "reference",
-            "contentType": "text/plain; charset=utf-8",
-            "url": log["url"],
-            "expires": log["expires"],
+            "contentType": reference.content_type,
+            "url": reference.url,
+            "expires": reference.expires,
         }
-        path = f"task/{run.task_id}/runs/{run.run_id}/artifacts/{segment(log['name'])}"
+        path = f"task/{run.task_id}/runs/{run.run_id}/artifacts/{segment(reference.name)}"
         try:
             self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), body)
         except (Refused, PhaseConflict) as error:
-            _logger.warning("the live log was not published", extra={"run": run.key, "error": str(error)})
+            _logger.warning("not published", extra={"run": run.key, "artifact": reference.name, "error": str(error)})

@@ -12,7 +12,7 @@ dead, may move the run on.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -28,6 +28,19 @@ from taskward.core.outcome import Outcome
 
 KEEP_RESOLVED_S: Final = 3600
 ACTIVE_BEFORE_UPLOAD: Final = ("claimed", "preparing", "running", "collecting")
+
+
+_REFERENCE: Final = "reference:"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An artifact that is only a URL; `expires` is the queue's form of a time. The URL may hold a secret."""
+
+    name: str
+    url: str = field(repr=False)
+    expires: str
+    content_type: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class Record:
     worker_id: str
     outcome: Outcome | None
     abort: str
-    live_log: Mapping[str, Any] | None
+    references: tuple[Reference, ...]
 
     @classmethod
     def parse(cls, run: RunId, fields: Mapping[Any, Any]) -> Self:
@@ -63,7 +76,9 @@ class Record:
             worker_id=values["workerId"],
             outcome=Outcome.from_json(values["outcome"]) if values.get("outcome") else None,
             abort=values.get("abort", ""),
-            live_log=json.loads(values["liveLog"]) if values.get("liveLog") else None,
+            references=tuple(
+                Reference(**json.loads(value)) for name, value in values.items() if name.startswith(_REFERENCE)
+            ),
         )
 
 
@@ -180,9 +195,9 @@ class Records:
         """Why the run must stop, or an empty string; cheap enough to ask several times a second."""
         return text(self._redis.hget(keys.run(run.key), "abort"))
 
-    def announce_log(self, run: RunId, live_log: Mapping[str, Any]) -> None:
-        """Asks the claimer to publish the live log: ``{"name", "url", "expires"}``."""
-        self._redis.hset(keys.run(run.key), "liveLog", json.dumps(live_log))
+    def announce(self, run: RunId, reference: Reference) -> None:
+        """Asks the claimer to publish a reference; one of the same name is replaced."""
+        self._redis.hset(keys.run(run.key), f"{_REFERENCE}{reference.name}", json.dumps(asdict(reference)))
         self._redis.rpush(keys.INBOX, run.key)
 
     def worsen(self, run: RunId, outcome: Outcome) -> None:

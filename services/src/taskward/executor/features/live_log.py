@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from taskward.core import keys
 from taskward.core.clock import format_time
+from taskward.core.record import Reference
 from taskward.executor.features.feature import Feature
 
 DEFAULT_GATEWAY: Final = {"host": "127.0.0.1", "port": 60023}
@@ -34,8 +35,8 @@ class LiveLog(Feature):
         task.redis.set(keys.log(token), json.dumps(entry), ex=seconds + _TOKEN_SLACK_S)
         expires = min(task.clock() + timedelta(seconds=seconds), task.expires)
         url = f"{public_url(task.settings.others.get('gateway', {}))}/log/{token}"
-        reference = {"name": task.payload.live_log, "url": url, "expires": format_time(expires)}
-        task.records.announce_log(task.run, reference)
+        reference = Reference(task.payload.live_log, url, format_time(expires), "text/plain; charset=utf-8")
+        task.records.announce(task.run, reference)
 
 
 def public_url(gateway: Any) -> str:
