@@ -3,13 +3,16 @@
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 _CI = os.environ.get("CI") == "true"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests talk to what they start themselves: no proxy, no real Taskcluster."""
+    """Tests talk to what they start themselves: no proxy, no real Taskcluster; a slow machine is no failure."""
+    hypothesis.settings.register_profile("taskward", database=None, deadline=None)
+    hypothesis.settings.load_profile("taskward")
     for name in list(os.environ):
         if name.lower() in ("http_proxy", "https_proxy", "all_proxy") or name.startswith(("TASKCLUSTER_", "TASKWARD_")):
             del os.environ[name]
