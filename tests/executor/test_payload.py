@@ -117,7 +117,7 @@ def test_a_malformed_payload_is_told_in_the_log_and_nothing_is_run(bench: Bench)
     assert "=== Task Starting ===" in result.log
     assert "=== Task Finished ===" not in result.log
     assert (result.index.live_log_name, result.index.backing_log_name) == ("", "public/logs/live_backing.log")
-    assert result.record.live_log is None
+    assert result.record.references == ()
 
 
 def test_a_task_without_payload_is_malformed(bench: Bench) -> None:

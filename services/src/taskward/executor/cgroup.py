@@ -16,6 +16,7 @@ from typing import Final
 _MOUNTS: Final = Path("/proc/self/mounts")
 _PROCS: Final = "cgroup.procs"
 _REMOVE_WITHIN_S: Final = 1.0
+_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,17 @@ class Cgroup:
             path = self._path(kind)
             while path.is_dir() and not _rmdir(path) and time.monotonic() < deadline:
                 time.sleep(0.005)
+            _rmdir(self._parents[kind])  # refused while another run is there
 
     def _make(self, kind: str) -> bool:
-        try:
-            self._parents[kind].mkdir(exist_ok=True)
-            if kind == "unified":
-                self._delegate()
-            self._path(kind).mkdir(exist_ok=True)
-        except OSError:
-            return False
-        return True
+        for _ in range(_ATTEMPTS):  # the last run of another executor may be taking the parent away
+            with contextlib.suppress(OSError):
+                self._parents[kind].mkdir(exist_ok=True)
+                if kind == "unified":
+                    self._delegate()
+                self._path(kind).mkdir(exist_ok=True)
+                return True
+        return False
 
     def _delegate(self) -> None:
         """Version 2 hands controllers down level by level; refused where version 1 has them."""
