@@ -6,7 +6,7 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
-_CI = os.environ.get("CI") == "true"
+_NOTHING_IS_MISSING = os.environ.get("CI") == "true" and os.geteuid() == 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,9 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In continuous integration everything is there, so a test that is skipped has failed."""
+    """In continuous integration, run by root, everything is there, so a test that is skipped has failed."""
     report = yield
-    if _CI and report.skipped and not hasattr(report, "wasxfail"):
+    if _NOTHING_IS_MISSING and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where nothing may be: {reason}"

@@ -77,6 +77,24 @@ def test_place_that_others_can_change_is_refused(place: Path) -> None:
 
 
 @needs_root
+def test_place_that_the_workers_users_cannot_enter_is_refused(place: Path) -> None:
+    place.chmod(0o700)
+    with pytest.raises(ConfigurationError, match="cannot enter"):
+        ensure_directories(place / "w")
+
+
+@needs_root
+def test_parents_can_be_entered_whatever_the_umask(place: Path) -> None:
+    ensure_accounts()
+    umask = os.umask(0o077)
+    try:
+        ensure_directories(place / "var/lib/w")
+    finally:
+        os.umask(umask)
+    assert _owner(place / "var/lib")[2] == 0o755
+
+
+@needs_root
 def test_state_directory_of_another_user_is_refused(place: Path) -> None:
     ensure_accounts()
     (place / "w").mkdir()

@@ -53,6 +53,7 @@ DIRECTORIES: Final = (
     Directory("run/redis", "tw-redis", "tw-queue", 0o2750),
     Directory("run/signer", "tw-signer", "tw-sign", 0o2750),
     Directory("run/keyholder", "tw-keys", "tw-hold", 0o2750),
+    Directory("run/shells", "root", "tw-gateway", 0o750),
     Directory("run/status", "root", "tw-queue", 0o1770),
     Directory("run/supervisor", "root", "root", 0o700),
     Directory("locks", "root", "root", 0o755),
@@ -83,7 +84,11 @@ def ensure_directories(state_dir: Path) -> None:
         ConfigurationError: a place that others can write to, a symbolic link, or something that is no directory.
     """
     _refuse_unsafe_parents(state_dir)
-    state_dir.parent.mkdir(parents=True, exist_ok=True)
+    umask = os.umask(0o022)
+    try:
+        state_dir.parent.mkdir(parents=True, exist_ok=True)
+    finally:
+        os.umask(umask)
     with _opened(None, state_dir) as root:
         _settle(root, state_dir, Directory("", "root", "root", 0o755))
         for directory in DIRECTORIES:
@@ -127,7 +132,7 @@ def _settle(fd: int, path: Path, wanted: Directory) -> None:
 
 
 def _refuse_unsafe_parents(state_dir: Path) -> None:
-    """Whoever can rename a parent can replace the state directory."""
+    """Whoever can rename a parent can replace the state directory; and the worker's users have to pass through all."""
     real = Path(os.path.realpath(state_dir.parent))
     for parent in (real, *real.parents):
         with contextlib.suppress(FileNotFoundError):
@@ -136,6 +141,11 @@ def _refuse_unsafe_parents(state_dir: Path) -> None:
                 raise ConfigurationError(
                     f"[worker] state_dir {state_dir}: others can write to {parent}; choose a place that only "
                     f"{user_of('supervisor')} can change, for example /var/lib/taskward"
+                )
+            if os.geteuid() == 0 and not found.st_mode & stat.S_IXOTH:
+                raise ConfigurationError(
+                    f"[worker] state_dir {state_dir}: the worker's users cannot enter {parent}; choose another place, "
+                    f"for example /var/lib/taskward"
                 )
             if found.st_uid not in (0, os.geteuid()):
                 raise ConfigurationError(f"[worker] state_dir {state_dir}: {parent} belongs to another user")
