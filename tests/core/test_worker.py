@@ -267,3 +267,12 @@ def test_an_idle_worker_stops_at_once(workers: Workers) -> None:
     worker = workers.start("fork")
     worker.terminate()
     assert worker.wait(3) == 0
+
+
+@pytest.mark.parametrize("kind", ["fork", "simple"])
+def test_a_worker_stops_while_redis_is_away(workers: Workers, redis_server: RedisServer, kind: str) -> None:
+    worker = workers.start(kind)
+    redis_server.kill()
+    worker.terminate()
+    assert worker.wait(5) == 0
+    redis_server.start()

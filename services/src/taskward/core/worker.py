@@ -14,6 +14,7 @@ from typing import Any
 from rq.worker import BaseWorker, SimpleWorker, Worker
 
 from taskward.core import locks
+from taskward.core.clock import utc_now
 from taskward.core.process import die_with_parent, this_life
 from taskward.core.safejob import Registry, SafeJob, SafeQueue, StrictJSON
 
@@ -46,9 +47,16 @@ class _Safe(BaseWorker):
 
     def bootstrap(self, *_args: Any, **_options: Any) -> None:
         """RQ's own log handlers stay out: the process has its own."""
-        logging.getLogger("rq").setLevel(logging.WARNING)
-        self.register_birth()  # type: ignore[no-untyped-call]
+        for name in ("rq.worker", "rq.job"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.birth_date = utc_now()
         self.set_state("started")
+
+    def register_death(self) -> None:
+        """Nothing: the lock tells who lives, and a worker must be able to end while Redis is away."""
+
+    def set_shutdown_requested_date(self) -> None:
+        """Nothing, for the same reason."""
 
     def run_maintenance_tasks(self) -> None:
         """What the role does between jobs (every five seconds when there are none).
@@ -78,8 +86,7 @@ class _Safe(BaseWorker):
         locks.say_stopping(self._lock)
 
     def teardown(self) -> None:
-        """Says good-bye in Redis and drops the lock file."""
-        super().teardown()  # type: ignore[no-untyped-call]
+        """Takes the lock file away."""
         if not self.is_horse:
             (self._lock_dir / self.name).unlink(missing_ok=True)
 
