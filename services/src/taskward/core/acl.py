@@ -51,14 +51,14 @@ ROLES: Final[Mapping[str, str]] = {
     ),
     "executor": (
         f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} ~tw:run:* %R~tw:runs ~tw:inbox "
-        f"~tw:pending:* ~tw:peer:* ~tw:log:*"
+        f"~tw:pending:* ~tw:peer:* ~tw:log:* ~tw:shell:*"
     ),
     "uploader": (
         f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} ~tw:run:* %R~tw:runs ~tw:inbox %R~tw:creds:* "
         f"~tw:pending:* ~tw:manifest:* ~tw:notes:*"
     ),
     "proxy": "+get +hgetall +hget +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* &tw:creds",
-    "gateway": "+get %R~tw:log:*",
+    "gateway": "+get %R~tw:log:* %R~tw:shell:*",
     "reaper": (
         f"{_FUNCTIONS} +hset +hget +hgetall +exists +zrange +zscore +zrem +zadd +lrange +lrem +lpush +rpush +hincrby "
         f"+smembers +llen ~rq:wip:* ~rq:failed:* ~rq:queue:* ~rq:job:* %R~rq:execution:* ~tw:run:* %R~tw:runs ~tw:inbox"

@@ -16,6 +16,8 @@ key                        type    holds                                        
 ``tw:peer:ADDRESS``        hash    taskId, runId, uid: who may use the proxy at that      executor   proxy
                                    local address (127/8); `uid` is the task's user
 ``tw:log:TOKEN``           string  JSON: taskId, runId, path of the log file              executor   gateway
+``tw:shell:DIGEST``        string  JSON: taskId, runId whose shell the secret with that   executor   gateway
+                                   SHA-256 opens
 ``tw:inbox``               list    RUNs that want the claimer's attention                 executor,  claimer
                                                                                           uploader,
                                                                                           reaper
@@ -31,6 +33,7 @@ Queues of RQ (``rq:queue:<name>``; one per worker process): ``execute`` (job ids
 The messages themselves are listed in `jobs.py`.
 """
 
+import hashlib
 from typing import Final
 
 RUNS: Final = "tw:runs"
@@ -57,6 +60,11 @@ def peer(address: str) -> str:
 def log(token: str) -> str:
     """Which log a live-log token opens."""
     return f"tw:log:{token}"
+
+
+def shell(secret: str) -> str:
+    """Which run's shell a secret opens; the key does not give the secret away, nor does the time of a look-up."""
+    return f"tw:shell:{hashlib.sha256(secret.encode()).hexdigest()}"
 
 
 def pending(run_key: str) -> str:

@@ -6,6 +6,7 @@ path                owner:group mode (as root)  what
 run/redis/          tw-redis:tw-queue 2750      redis.sock: the queue's processes are in tw-queue; no task ever is
 run/signer/         tw-signer:tw-sign 2750      signer.sock: the uploader is in tw-sign
 run/keyholder/      tw-keys:tw-hold 2750        keyholder.sock: only the signer is in tw-hold
+run/shells/         root:tw-gateway 0750        one socket a run with an interactive shell; no task is in the group
 run/status/         root:tw-queue 1770          health and metrics sockets
 run/supervisor/     root 0700                   supervisor.sock, supervisord.conf and pid
 locks/execute/      root 0755                   proof of life of executors
@@ -59,6 +60,15 @@ class Layout:
     def tasks(self) -> Path:
         """The working directories of all runs."""
         return self.state_dir / "tasks"
+
+    @property
+    def shells(self) -> Path:
+        """The sockets of interactive shells; the directory's group may use them."""
+        return self.state_dir / "run/shells"
+
+    def shell_socket(self, run: RunId) -> Path:
+        """Where the run's shells are asked for; longer than a socket's address may be, see `core.shell`."""
+        return self.shells / f"{run.directory}.sock"
 
     def locks(self, queue: str) -> Path:
         """Proof of life of the workers of `queue`."""

@@ -62,6 +62,7 @@ class ExecutorSettings:
     memory_limit_bytes: int = 0
     pids_limit: int = 0
     max_artifacts: int = 100_000
+    enable_interactive: bool = True
     worker_location: str = ""
     instance_type: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
