@@ -23,12 +23,15 @@ class Program:
     Attributes:
         argv: the program and its arguments; without a slash it is looked up in the environment's PATH.
         environment: all of it; nothing is inherited.
-        descriptors: more open files, by the number that the program knows them by (3 and up) → our descriptor.
+        descriptors: more open files, by the number that the program knows them by → our descriptor; 0 to 2 replace
+            the empty input and the log.
+        terminal: standard input is a terminal that shall be the program's controlling one.
     """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     descriptors: Mapping[int, int] = field(default_factory=dict)
+    terminal: bool = False
 
 
 @dataclass(frozen=True)

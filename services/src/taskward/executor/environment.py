@@ -6,8 +6,15 @@ from typing import Final
 from taskward.core.ids import RunId
 from taskward.core.settings import Settings
 from taskward.executor.engine import Identity
+from taskward.executor.task import Task
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def environment_of(task: Task) -> dict[str, str]:
+    """The variables of a task that is prepared: what its commands find."""
+    group = str(task.definition.get("taskGroupId", task.run.task_id))
+    return environment(task.run, group, task.engine.identity, task.settings, task.payload.env, task.environment)
 
 
 def environment(run: RunId, task_group_id: str, identity: Identity, settings: Settings, wanted: Mapping[str, str],

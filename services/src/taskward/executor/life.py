@@ -13,7 +13,7 @@ from taskward.core.process import this_life
 from taskward.executor import features
 from taskward.executor.collect import open_outbox
 from taskward.executor.commands import Commands
-from taskward.executor.environment import environment
+from taskward.executor.environment import environment_of
 from taskward.executor.errors import EngineFailed, TaskEnded
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature, admit
@@ -65,6 +65,8 @@ class Life:
     def collect(self) -> None:
         """Kills what is left, stops the features, and hands the outbox to the uploaders."""
         task = self._task
+        for feature in reversed(self._started):
+            self._attempt(feature.close)
         if not self._attempt(task.engine.kill):
             self._started = [feature for feature in self._started if not feature.publishes]
         self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
@@ -112,11 +114,7 @@ class Life:
     def _run(self) -> None:
         task = self._task
         self._watch.limit(task.payload.max_run_time_s)
-        group = str(task.definition.get("taskGroupId", task.run.task_id))
-        variables = environment(
-            task.run, group, task.engine.identity, task.settings, task.payload.env, task.environment
-        )
-        Commands(task.payload, task.engine, task.log, self._watch).run(variables)
+        Commands(task.payload, task.engine, task.log, self._watch).run(environment_of(task))
 
     def _attempt(self, step: Callable[[], None]) -> bool:
         """Does `step`; what goes wrong becomes the run's outcome, unless something went wrong before."""

@@ -13,7 +13,7 @@ DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
 DEFAULT_BACKING_LOG: Final = "public/logs/live_backing.log"
 ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
 _NOT_HERE: Final = (
-    "interactive", "loopbackVideo", "loopbackAudio", "runTaskAsCurrentUser", "runAsAdministrator", "hideCmdWindow",
+    "loopbackVideo", "loopbackAudio", "runTaskAsCurrentUser", "runAsAdministrator", "hideCmdWindow",
 )  # fmt: skip
 _NOT_YET: Final = ("mounts", "osGroups", "rdpInfo", "supersederUrl", "encryptedEnv")
 

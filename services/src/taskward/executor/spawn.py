@@ -7,11 +7,13 @@ in the task's control groups before its first instruction of that program.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
 import signal
 import sys
+import termios
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -169,6 +171,8 @@ def _execute(rights: Rights, program: Program, descriptors: Mapping[int, int], k
     if rights.cgroup and not born_inside:
         Path(rights.cgroup, "cgroup.procs").write_text("0")
     _keep_only(descriptors, kept)
+    if program.terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     _forget_signals()
     _limit(rights.most_processes)
     _become(rights, parent)

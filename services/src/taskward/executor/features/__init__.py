@@ -11,10 +11,13 @@ from taskward.executor.features.artifacts import Artifacts
 from taskward.executor.features.backing_log import BackingLog
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature
+from taskward.executor.features.interactive import Interactive
 from taskward.executor.features.live_log import LiveLog
 from taskward.executor.features.max_run_time import MaxRunTime
 from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
 
 __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
-ORDER: Final[tuple[type[Feature], ...]] = (BackingLog, LiveLog, TaskclusterProxy, ChainOfTrust, Artifacts, MaxRunTime)
+ORDER: Final[tuple[type[Feature], ...]] = (
+    BackingLog, LiveLog, TaskclusterProxy, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
+)  # fmt: skip

@@ -10,9 +10,10 @@ from taskward.executor.task import Task
 class Feature:
     """One feature of one run.
 
-    `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `stop`, after
-    every process of the task is dead. `stop` is called if `start` was, even when that failed, and it may be called in
-    another process than `start` (after a crash), so it finds out from the task and from Redis what there is to stop.
+    `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `close`, when
+    they are over; then `stop`, after every process of the task is dead. `close` and `stop` are called if `start` was,
+    even when that failed, and perhaps in another process than `start` (after a crash), so they find out from the task
+    and from Redis what there is to do.
 
     Attributes:
         name: for people.
@@ -46,6 +47,9 @@ class Feature:
             TaskEnded: the task cannot have it.
             EngineFailed: this machine cannot give it.
         """
+
+    def close(self) -> None:
+        """Before the task's processes are killed: whatever could still start some ends; errors as in `stop`."""
 
     def stop(self) -> None:
         """After the commands; errors are told to the task (`Task.fail`)."""

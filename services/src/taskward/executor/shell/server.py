@@ -1,0 +1,85 @@
+"""The job process's side: the socket, and the process that serves it."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import Final, Self
+
+from taskward.core.shell import short_address
+from taskward.core.process import die_with_parent
+from taskward.executor.errors import EngineFailed
+from taskward.executor.shell.host import MOST_CONNECTIONS, Host
+from taskward.executor.shell.session import Starter
+from taskward.executor.spawn import Child
+
+_STOPS_WITHIN_MS: Final = 5000
+
+
+class ShellServer:
+    """Started by `start`, ended by `stop`; it also ends when the calling process does."""
+
+    def __init__(self, process: Child, stop: int) -> None:
+        self._process, self._stop = process, stop
+
+    @classmethod
+    def start(cls, path: Path, starter: Starter) -> Self:
+        """Serves shells at the socket `path`, for the group of its directory.
+
+        Raises:
+            EngineFailed: the socket or the process cannot be made.
+        """
+        try:
+            with contextlib.ExitStack() as cleanup:
+                listener = cleanup.enter_context(_listen(path))
+                group = path.parent.stat().st_gid
+                stopped, stop = os.pipe2(os.O_CLOEXEC)
+                cleanup.callback(os.close, stopped)
+                return cls(Child(_fork(Host(listener, stopped, group, starter), stop)), stop)
+        except OSError as error:
+            raise EngineFailed(f"interactive shells cannot be offered: {error}") from error
+
+    def stop(self) -> None:
+        """No shell is started any more, and none that was started goes on."""
+        os.close(self._stop)
+        if not select.select([self._process], [], [], _STOPS_WITHIN_MS / 1000)[0]:
+            os.kill(self._process.pid, signal.SIGKILL)
+            select.select([self._process], [], [])
+        self._process.ended()
+
+
+def _fork(host: Host, stop: int) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the job process, which got it too, decides
+            die_with_parent(parent)
+            os.close(stop)
+            host.run()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def _listen(path: Path) -> socket.socket:
+    """Only root and the directory's group can connect, from the first moment on."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with short_address(path) as address:
+            before = os.umask(0o117)
+            try:
+                listener.bind(address)
+            finally:
+                os.umask(before)
+        if os.geteuid() == 0:
+            os.chown(path, 0, path.parent.stat().st_gid, follow_symlinks=False)
+        listener.listen(MOST_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

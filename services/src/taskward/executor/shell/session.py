@@ -1,0 +1,141 @@
+"""One interactive shell: its program, its terminal or pipes, and who is connected to it."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import struct
+import termios
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from socket import socket
+from typing import Final
+
+from taskward.core.shell import Open
+from taskward.executor.engine import Identity, Program
+from taskward.executor.errors import CommandNotStarted
+from taskward.executor.spawn import Child
+
+SHELLS: Final = (("bash",), ("sh",))
+KILLED_AFTER_S: Final = 1.0
+_FIRST_SIZE: Final = struct.pack("HHHH", 24, 80, 0, 0)
+_SESSION_BYTES: Final = 16
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts programs in the task; `start` is the engine's, `environment` the task's own variables."""
+
+    start: Callable[[Program, int], Child]
+    identity: Identity
+    environment: Mapping[str, str]
+
+
+class Session:
+    """A shell, from its start until its process was reaped and nobody waits for its last output.
+
+    Attributes:
+        connection: the gateway's, or None while nobody is connected.
+        resume_s: how long it waits for the next one.
+        until_s: when it is ended (or, once ended, killed) by the clock of the host; None for never.
+        exit_code: None while it runs.
+    """
+
+    def __init__(self, process: Child, kept: int | None, resume_s: float) -> None:
+        self.name = secrets.token_urlsafe(_SESSION_BYTES)
+        self.process, self._kept = process, kept
+        self.resume_s = resume_s if kept is not None else 0.0
+        self.connection: socket | None = None
+        self.until_s: float | None = None
+        self.exit_code: int | None = None
+        self.ending = False
+
+    @property
+    def terminal(self) -> int | None:
+        """Our copy of the terminal's end, by which the shell outlives the gateway; None for pipes."""
+        return self._kept
+
+    def look(self) -> bool:
+        """Takes note when the program has ended; whether it has."""
+        ended = self.process.ended()
+        if ended is not None and self.exit_code is None:
+            self.exit_code = 128 + ended.signal if ended.signal else ended.exit_code
+        return ended is not None
+
+    def hang_up(self) -> None:
+        """What a terminal does when its user leaves."""
+        self._signal(signal.SIGHUP, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """For a shell that does not care."""
+        self._signal(signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Closes what we hold of it."""
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
+
+    def _signal(self, *numbers: signal.Signals) -> None:
+        if self.exit_code is None:  # else its number may belong to somebody else
+            for number in numbers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, number)
+
+
+def open_session(wish: Open, starter: Starter) -> tuple[Session, list[int]]:
+    """A new shell and the descriptors for the gateway, which the caller closes once they are sent.
+
+    Raises:
+        CommandNotStarted: there is no such program.
+        EngineFailed: this machine cannot start it.
+        OSError: no descriptors or terminals are left.
+    """
+    return _with_terminal(wish, starter) if wish.terminal else _with_pipes(wish, starter)
+
+
+def _with_terminal(wish: Open, starter: Starter) -> tuple[Session, list[int]]:
+    ours, theirs = os.openpty()
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(os.close, theirs)
+        unless_started = cleanup.enter_context(contextlib.ExitStack())
+        unless_started.callback(os.close, ours)
+        _give(theirs, starter.identity)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, _FIRST_SIZE)
+        process = _start(wish, starter, {0: theirs}, theirs)
+        unless_started.pop_all()
+    return Session(process, ours, wish.resume_s), [os.dup(ours)]
+
+
+def _with_pipes(wish: Open, starter: Starter) -> tuple[Session, list[int]]:
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = ends
+        for fd in (stdin, stdout, stderr):
+            theirs.callback(os.close, fd)
+            _give(fd, starter.identity)
+        for fd in (to_stdin, from_stdout, from_stderr):
+            ours.callback(os.close, fd)
+        process = _start(wish, starter, {0: stdin, 2: stderr}, stdout)
+        ours.pop_all()
+    return Session(process, None, 0.0), [to_stdin, from_stdout, from_stderr]
+
+
+def _give(fd: int, identity: Identity) -> None:
+    """To the task's user alone: its programs may open it again by name."""
+    os.fchown(fd, identity.uid, identity.gid)
+    os.fchmod(fd, 0o600)
+
+
+def _start(wish: Open, starter: Starter, descriptors: Mapping[int, int], output: int) -> Child:
+    environment = {**starter.environment, "TERM": "xterm-256color"} if wish.terminal else starter.environment
+    candidates = (wish.argv,) if wish.argv else SHELLS
+    for number, argv in enumerate(candidates, 1):
+        program = Program(argv, environment, descriptors, terminal=wish.terminal)
+        try:
+            return starter.start(program, output)
+        except CommandNotStarted:
+            if number == len(candidates):
+                raise
+    raise AssertionError("there is always a candidate")
