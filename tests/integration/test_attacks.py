@@ -202,14 +202,15 @@ import os, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        open("/tmp/daemon-" + os.environ["TASK_ID"], "w").write(str(os.getpid()))
+        print("daemon", os.getpid(), flush=True)
         time.sleep(300)
     os._exit(0)
 """
     run, resolution = stack.run([["python3", "-c", daemon], ["sleep", "0.3"]])
     assert resolution == ("completed", "completed")
-    pid = Path(f"/tmp/daemon-{run.task_id}").read_text()
-    assert not Path(f"/proc/{pid}").exists()
+    found = re.search(r"^daemon (\d+)$", stack.log(run), re.MULTILINE)
+    assert found is not None
+    assert not Path(f"/proc/{found.group(1)}").exists()
 
 
 def test_a_task_that_deletes_its_own_directory_ends_clearly(stack: Stack) -> None:

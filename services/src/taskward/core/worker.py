@@ -100,9 +100,10 @@ class ForkingWorker(_Safe, Worker):
         super().main_work_horse(job, queue)
 
     def setup_work_horse_signals(self) -> None:
-        """SIGTERM is for the job's own handler; until it has one, nothing happens."""
+        """SIGTERM is for the job's own handler, and waits until there is one (which unblocks it)."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def handle_warm_shutdown_request(self) -> None:
         """Tells the job process that its time is limited."""
