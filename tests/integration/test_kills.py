@@ -130,7 +130,7 @@ def what_is_left(stack: Stack, run: RunId) -> list[object]:
     """Processes, users, directories, control groups and proxy entries of any run."""
     users = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_dir.startswith(str(stack.state_dir))]
     directories = [path.name for path in (stack.state_dir / "tasks").iterdir() if not path.name.startswith(".")]
-    groups = [path for path in Path("/sys/fs/cgroup").glob("**/*") if run.task_id in path.name]
+    groups = [path for parent in Path("/sys/fs/cgroup").glob("*/taskward-*") for path in parent.glob(f"{run.task_id}*")]
     processes = [path for path in Path("/proc").glob("[0-9]*") if in_task(path, stack)]
     peers = stack.redis().keys("tw:peer:*")
     return [*users, *directories, *groups, *processes, *peers]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 
 from proxy.rig import RedisServer, Rig, running_proxy, running_redis, wait_until
 from proxy.upstream import simulated_taskcluster
@@ -46,6 +47,6 @@ def test_the_role_is_not_enough_for_more(guarded_redis: RedisServer, command: st
     password = (guarded_redis.folder / "proxy").read_text()
     with (
         redis.Redis(unix_socket_path=str(guarded_redis.socket), username="proxy", password=password) as client,
-        pytest.raises(redis.exceptions.NoPermissionError),
+        pytest.raises(NoPermissionError),
     ):
         client.execute_command(*command.split())

@@ -21,7 +21,7 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = {name: 0 for name in _HELP if name != "taskward_proxy_requests_total"}
-        self._classes = dict.fromkeys(_CLASSES, 0)
+        self._classes: dict[str, int] = dict.fromkeys(_CLASSES, 0)
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
 
     def count(self, name: str, by: int = 1) -> None:

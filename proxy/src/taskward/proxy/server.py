@@ -21,7 +21,10 @@ _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - for gunicorn's own hear
 _MAX_CONNECTIONS: Final = 4096
 
 
-class ProxyServer(BaseApplication):  # type: ignore[misc]  # gunicorn is untyped
+_Application: Any = BaseApplication  # gunicorn has no types
+
+
+class ProxyServer(_Application):  # type: ignore[misc]  # see above
     """Runs the proxy until SIGTERM (waits for requests in flight) or SIGQUIT (does not); SIGHUP replaces its worker.
 
     Everything that can be wrong with the settings shows in the constructor, as StartError: files that cannot be read,

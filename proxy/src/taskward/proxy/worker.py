@@ -38,7 +38,12 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
+# gunicorn has no types, and what could be guessed from its code is not what it promises
+_Connection: Any = TConn
+_Worker: Any = ThreadWorker
+
+
+class Connection(_Connection):  # type: ignore[misc]  # see above
     """A connection as gunicorn keeps it, and on whose account it is (`caller`)."""
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
@@ -52,7 +57,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn is untyped
         util.close(self.sock)
 
 
-class ProxyWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
+class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
     """What differs from gunicorn's own gthread worker:
 
     * Who is calling is asked of the kernel when a connection is accepted, and looked up before a byte of a

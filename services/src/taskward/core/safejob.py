@@ -96,8 +96,19 @@ class SafeJob(Job):
         """The hash to store; never a result, which `restore` would refuse when the job is put back."""
         return dict(super().to_dict(include_meta, include_result=False))
 
-    # RQ imports these by name; here there is nothing to import.
-    success_callback = failure_callback = stopped_callback = property(lambda _self: None)
+    # RQ imports what these name; here there is nothing to import.
+
+    @property
+    def success_callback(self) -> None:
+        """None, whatever the message says."""
+
+    @property
+    def failure_callback(self) -> None:
+        """None, whatever the message says."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """None, whatever the message says."""
 
     @property
     def func(self) -> Callable[..., None]:

@@ -56,12 +56,21 @@ class ClaimerSettings:
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """[executor]: limits of a task; 0 switches a limit off."""
+    """[executor]: limits of a task; 0 switches a limit off.
+
+    `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
+    """
 
     max_log_bytes: int = 2 << 30
     memory_limit_bytes: int = 0
     pids_limit: int = 0
     max_artifacts: int = 100_000
+    required_disk_space_bytes: int = 1 << 30
+    max_download_bytes: int = 100 << 30
+    max_unpacked_bytes: int = 100 << 30
+    max_unpacked_entries: int = 5_000_000
+    max_archive_ratio: int = 1000
+    mount_timeout_s: int = 3600
     enable_interactive: bool = True
     worker_location: str = ""
     instance_type: str = ""

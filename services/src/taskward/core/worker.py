@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rq.worker import BaseWorker, SimpleWorker, Worker
 
@@ -94,10 +94,11 @@ class _Safe(BaseWorker):
 class ForkingWorker(_Safe, Worker):
     """A process per job; it dies with its worker. SIGTERM is passed on to it, so that it ends its run in order."""
 
-    def main_work_horse(self, job: Any, queue: Any) -> None:
+    def main_work_horse(self, job: Any, queue: Any) -> NoReturn:
         """The job process."""
         die_with_parent(self.pid or 0)
         super().main_work_horse(job, queue)
+        os._exit(0)
 
     def setup_work_horse_signals(self) -> None:
         """SIGTERM is for the job's own handler, and waits until there is one (which unblocks it)."""

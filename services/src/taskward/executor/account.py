@@ -47,7 +47,7 @@ def create(run: RunId, home: Path, counter: Path) -> Account:
     Raises:
         EngineFailed: the system refuses; the text is its own.
     """
-    name = user_name(run)
+    name, message = user_name(run), ""
     with _next_uid(counter) as uids:
         for _ in range(_ATTEMPTS):
             uid = next(uids)
@@ -59,6 +59,16 @@ def create(run: RunId, home: Path, counter: Path) -> Account:
             elif code != _UID_IN_USE:
                 time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - somebody else holds the lock of /etc/passwd
     raise EngineFailed(f"cannot create a user for the task: useradd: {message}")
+
+
+def unused_uid(counter: Path) -> int:
+    """A uid for files that no task shall own; `counter` as for `create`.
+
+    Raises:
+        OSError: the counter cannot be written.
+    """
+    with _next_uid(counter) as uids:
+        return next(uids)
 
 
 def user_name(run: RunId) -> str:
