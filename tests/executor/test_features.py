@@ -10,7 +10,7 @@ from taskward.core.clock import parse_time
 from taskward.core.ids import RunId
 from taskward.executor.features.feature import satisfies
 from taskward.executor.features.live_log import public_url
-from taskward.executor.features.taskcluster_proxy import addresses
+from taskward.executor.peer import addresses
 
 RUN = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
 

@@ -111,7 +111,7 @@ def _settle(target: int, file: str) -> None:
 def _rename(opened: Opened, target: int, file: str, task_uid: int) -> bool:
     """Whether the file could be had by renaming; a name that has come to mean another file is not trusted."""
     found = os.fstat(opened.file)
-    if found.st_uid != task_uid or found.st_nlink != 1 or _is_written(opened.file):
+    if found.st_uid != task_uid or found.st_nlink != 1 or is_written(opened.file):
         return False
     here = os.stat(opened.name, dir_fd=opened.directory, follow_symlinks=False)
     if not os.path.samestat(here, found):
@@ -129,7 +129,7 @@ def _rename(opened: Opened, target: int, file: str, task_uid: int) -> bool:
     return True
 
 
-def _is_written(file: int) -> bool:
+def is_written(file: int) -> bool:
     """Whether somebody still has it open for writing: then the kernel grants no read lease."""
     try:
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -29,10 +29,17 @@ _SHELL: Final = (
 
 
 class Commands:
-    """All commands of one run."""
+    """All commands of one run.
+
+    Attributes:
+        last_exit_code: of the command that ended last; None before one has.
+        aborted: whether one was stopped before it ended.
+    """
 
     def __init__(self, payload: Payload, engine: Engine, log: TaskLog, watch: Watch) -> None:
         self._payload, self._engine, self._log, self._watch = payload, engine, log, watch
+        self.last_exit_code: int | None = None
+        self.aborted = False
 
     def run(self, environment: Mapping[str, str]) -> None:
         """Until all have succeeded.
@@ -76,6 +83,7 @@ class Commands:
         try:
             return self._watch.wait(files)
         except TaskEnded:
+            self.aborted = True
             self._log.error("Aborting task...")
             self._log.error(f"Command ABORTED after {go_duration(time.monotonic() - began)}: process aborted")
             raise
@@ -86,6 +94,7 @@ class Commands:
         Raises:
             TaskEnded: it failed.
         """
+        self.last_exit_code = ended.exit_code
         rows = {
             "Exit Code": str(ended.exit_code),
             "User Time": go_duration(round(ended.cpu.user_s, 6)),

@@ -17,6 +17,7 @@ from taskward.executor.environment import environment_of
 from taskward.executor.errors import EngineFailed, TaskEnded
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature, admit
+from taskward.executor.mounts.store import Store
 from taskward.executor.payload import Payload, PayloadRefused
 from taskward.executor.report import tell_problems
 from taskward.executor.task import Task
@@ -32,6 +33,7 @@ class Life:
 
     def __init__(self, task: Task, watch: Watch) -> None:
         self._task, self._watch = task, watch
+        task.watch = watch
         self._owner = this_life()
         self._started: list[Feature] = []
 
@@ -90,6 +92,10 @@ class Life:
         backing_log.start()
         self._read_payload()
         admit(backing_log)
+        settings = self._task.settings
+        Store(self._task.layout.state_dir).make_room(
+            settings.executor.required_disk_space_bytes, settings.worker.capacity
+        )
         for warning in self._task.engine.prepare():
             self._task.log.warn(warning)
         for kind in features.ORDER[1:]:
@@ -114,7 +120,11 @@ class Life:
     def _run(self) -> None:
         task = self._task
         self._watch.limit(task.payload.max_run_time_s)
-        Commands(task.payload, task.engine, task.log, self._watch).run(environment_of(task))
+        commands = Commands(task.payload, task.engine, task.log, self._watch)
+        try:
+            commands.run(environment_of(task))
+        finally:
+            task.last_exit_code, task.aborted = commands.last_exit_code, commands.aborted
 
     def _attempt(self, step: Callable[[], None]) -> bool:
         """Does `step`; what goes wrong becomes the run's outcome, unless something went wrong before."""

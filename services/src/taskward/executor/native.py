@@ -20,6 +20,7 @@ from taskward.executor import account, processes, spawn
 from taskward.executor.cgroup import Cgroup
 from taskward.executor.engine import Identity, Program, Remains
 from taskward.executor.errors import EngineFailed
+from taskward.executor.mounts.table import detach_below
 
 _KILL_WITHIN_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.0005
@@ -108,6 +109,10 @@ class NativeEngine:
     def remove(self) -> None:
         """The directory first: as long as it is there, a later sweep finds the run."""
         self._reap()
+        try:
+            detach_below(self._home)
+        except OSError as error:
+            raise EngineFailed(f"what is mounted in {self._home} cannot be unmounted: {error.strerror}") from error
         remove_tree(self._home)
         self._cgroup.remove()
         user = self._account or account.find(self._home) if self._is_root else None

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self
 
 from taskward.core.clock import parse_time
 from taskward.executor.errors import MalformedPayload
+from taskward.executor.mounts import request as mount_requests
 from taskward.executor.validation import problems
 
 DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
@@ -15,7 +16,7 @@ ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
 _NOT_HERE: Final = (
     "loopbackVideo", "loopbackAudio", "runTaskAsCurrentUser", "runAsAdministrator", "hideCmdWindow",
 )  # fmt: skip
-_NOT_YET: Final = ("mounts", "osGroups", "rdpInfo", "supersederUrl", "encryptedEnv")
+_NOT_YET: Final = ("osGroups", "rdpInfo", "supersederUrl", "encryptedEnv")
 
 
 class PayloadRefused(MalformedPayload):
@@ -66,6 +67,8 @@ class Payload:
         live_log: artifact name.
         backing_log: artifact name.
         retry_codes: exit codes that make a failure intermittent.
+        mounts: what is to be in the task directory.
+        purge_codes: exit codes after which the caches among the mounts are thrown away.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -77,6 +80,8 @@ class Payload:
     live_log: str
     backing_log: str
     retry_codes: frozenset[int]
+    mounts: tuple[mount_requests.Mount, ...]
+    purge_codes: frozenset[int]
 
     @classmethod
     def parse(cls, task_id: str, payload: Any, longest_run_time_s: int) -> Self:
@@ -86,7 +91,7 @@ class Payload:
             PayloadRefused: it does not conform to the schema.
             MalformedPayload: it asks for something that this worker does not offer.
         """
-        if found := problems(payload) or [*_mixed(payload), *_bad_names(payload.get("env", {}))]:
+        if found := problems(payload) or [*_mixed(payload), *_bad_names(payload.get("env", {})), *_bad_mounts(payload)]:
             raise PayloadRefused(task_id, found)
         _refuse_unsupported(payload)
         if payload["maxRunTime"] > longest_run_time_s:
@@ -110,6 +115,8 @@ class Payload:
             live_log=logs.get("live", DEFAULT_LIVE_LOG),
             backing_log=logs.get("backing", DEFAULT_BACKING_LOG),
             retry_codes=frozenset(payload.get("onExitStatus", {}).get("retry", ())),
+            mounts=tuple(mount_requests.parse(entry) for entry in payload.get("mounts", ())),
+            purge_codes=frozenset(payload.get("onExitStatus", {}).get("purgeCaches", ())),
         )
 
 
@@ -117,6 +124,10 @@ def _mixed(payload: Mapping[str, Any]) -> list[str]:
     if len({type(entry) for entry in payload["command"]}) > 1:
         return ["command: all entries must be of one kind, argument vectors (arrays) or script lines (strings)"]
     return []
+
+
+def _bad_mounts(payload: Mapping[str, Any]) -> list[str]:
+    return list(mount_requests.flaws(payload.get("mounts", ())))
 
 
 def _bad_names(env: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from taskward.core.settings import Settings
 from taskward.executor import account, cgroup
 from taskward.executor.engine import Engine
 from taskward.executor.errors import EngineFailed
+from taskward.executor.mounts.store import Store
 from taskward.executor.native import NativeEngine, remove_tree
 from taskward.executor.tasklog import LOG_FILE, unprotect
 
@@ -50,6 +51,7 @@ class Sweep:
             remove_tree(self._layout.outbox(run))
         for run in logs - active:
             self._remove_log(self._layout.log_directory(run))
+        Store(self._layout.state_dir).sweep()
 
     def _remains(self) -> set[RunId]:
         found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))

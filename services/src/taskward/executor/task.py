@@ -17,10 +17,12 @@ from taskward.core.settings import Settings
 from taskward.executor.engine import Engine
 from taskward.executor.payload import DEFAULT_BACKING_LOG, DEFAULT_LIVE_LOG, Payload
 from taskward.executor.tasklog import TaskLog
+from taskward.executor.watch import Watch
 
 UNREAD: Final = Payload(
     commands=(), script=(), max_run_time_s=0, env={}, artifacts=(), features=frozenset({"backingLog"}),
     live_log=DEFAULT_LIVE_LOG, backing_log=DEFAULT_BACKING_LOG, retry_codes=frozenset(),
+    mounts=(), purge_codes=frozenset(),
 )  # fmt: skip
 """What holds for a task whose payload cannot be read: it has a log."""
 
@@ -37,6 +39,9 @@ class Task:
         entries: artifacts to upload.
         batches: how many upload jobs at most.
         outcome: the first error, or None.
+        watch: what else can end the run, for features that make it wait; None where nothing is started.
+        last_exit_code: of the command that ended last; None before one has.
+        aborted: whether a command was stopped before it ended.
     """
 
     record: Record
@@ -50,6 +55,9 @@ class Task:
     reserved: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     outcome: Outcome | None = None
+    watch: Watch | None = None
+    last_exit_code: int | None = None
+    aborted: bool = False
 
     @property
     def run(self) -> RunId:

@@ -1,0 +1,51 @@
+"""Which formats there are, how to tell them, and which program or function reads them.
+
+A compressed archive is read by two processes, as ``tar --zstd`` does: one decompresses, the other unpacks.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from taskward.executor.mounts import decode
+
+Decompressor = tuple[str, ...] | Callable[[int, int], None]
+"""An argument vector that reads standard input, or a function of two descriptors."""
+
+UNSUPPORTED: Final = frozenset({"mz", "tar.mz"})
+"""In generic-worker's schema, but no maintained library for Python or program of Debian reads MinLZ."""
+
+DECOMPRESSORS: Final[dict[str, Decompressor]] = {
+    "br": decode.brotli,
+    "bz2": ("bzip2", "-dc"),
+    "gz": ("gzip", "-dc"),
+    "lz": decode.lzip,
+    "lz4": ("lz4", "-dcq"),
+    "sz": decode.snappy,
+    "xz": ("xz", "-dcq", "-T1"),
+    "zst": ("zstd", "-dcq", "--no-progress"),
+    "zz": decode.zlib_stream,
+}
+
+_BEGINNINGS: Final[dict[str, tuple[bytes, ...]]] = {
+    "7z": (b"7z\xbc\xaf\x27\x1c",),
+    "bz2": (b"BZh",),
+    "gz": (b"\x1f\x8b",),
+    "lz": (b"LZIP",),
+    "lz4": (b"\x04\x22\x4d\x18",),
+    "rar": (b"Rar!\x1a\x07",),
+    "sz": (b"\xff\x06\x00\x00sNaPpY",),
+    "xz": (b"\xfd7zXZ\x00",),
+    "zip": (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"),
+    "zst": (b"\x28\xb5\x2f\xfd", *(bytes((number,)) + b"\x2a\x4d\x18" for number in range(0x50, 0x60))),
+}
+
+
+def compression(name: str) -> str:
+    """The compression of an archive format; empty for those that have none around them."""
+    return name.removeprefix("tar.") if name.startswith("tar.") else ""
+
+
+def looks_like(name: str, beginning: bytes) -> bool:
+    """Whether content that begins so can be of that format; `name` may be an archive or a compression."""
+    known = _BEGINNINGS.get(compression(name) or name, ())
+    return not known or beginning.startswith(known)

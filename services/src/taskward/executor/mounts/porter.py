@@ -1,0 +1,85 @@
+"""What is done for a task's mounts with the rights of the task's user: downloads, hashes, files and places."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from socket import socket
+from typing import Any, Final
+
+from taskward.executor.mounts import fetch, unpack
+from taskward.executor.mounts.errands import Answer, Refused, serve
+from taskward.executor.mounts.place import Places, copy
+
+_SLACK_S: Final = 60.0
+_PURGES_WITHIN_S: Final = 20.0
+_PIECE_BYTES: Final = 1 << 20
+
+
+def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]:
+    """What to call as the task's user; the other end is an `Errands`.
+
+    Args:
+        home: the task directory.
+        ca: PEM certificates to trust beside the system's.
+        limits: of one download.
+    """
+    client = fetch.Client(ca, limits.stall_s)
+
+    def download(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        return fetch.Download(client, request["url"], request["to_proxy"], received[0], limits).run(), ()
+
+    def find(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        answer = fetch.get_json(client, request["url"], limits.longest_s, to_proxy=True)
+        return {"taskId": str(_at(answer, "taskId"))}, ()
+
+    def purges(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        answer = fetch.get_json(client, request["url"], _PURGES_WITHIN_S, to_proxy=request["to_proxy"])
+        return {"before": _latest(_at(answer, "requests"), set(request["names"]))}, ()
+
+    def authorise(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        fetch.may_read(client, request["url"], limits.longest_s)
+        return {}, ()
+
+    places = Places(home)
+
+    def directory(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        descriptor, empty = places.directory(request["place"])
+        return {"empty": empty}, (descriptor,)
+
+    def file(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        with places.new_file(request["place"]) as target:
+            if request["format"]:
+                unpack.decompress(request, received[0], target)
+            else:
+                copy(received[0], target)
+        return {}, ()
+
+    handlers = {
+        "download": download, "find": find, "purges": purges, "authorise": authorise, "hash": _hash,
+        "directory": directory, "file": file, "unpack": unpack.unpack,
+    }  # fmt: skip
+    return serve(handlers, limits.longest_s + _SLACK_S)
+
+
+def _hash(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+    digest, at = hashlib.sha256(), 0
+    while piece := os.pread(received[0], _PIECE_BYTES, at):
+        digest.update(piece)
+        at += len(piece)
+    return {"sha256": digest.hexdigest(), "size": at}, ()
+
+
+def _latest(requests: Any, names: set[str]) -> dict[str, str]:
+    """Cache name → the latest ``before``, of those that are wanted."""
+    before: dict[str, str] = {}
+    for request in requests:
+        name, when = _at(request, "cacheName"), str(_at(request, "before"))
+        if name in names:
+            before[name] = max(before.get(name, ""), when)
+    return before
+
+
+def _at(answer: Any, name: str) -> Any:
+    if not isinstance(answer, dict) or name not in answer:
+        raise Refused(f"the answer has no {name}")
+    return answer[name]
