@@ -58,6 +58,10 @@ class ClaimerSettings:
 class ExecutorSettings:
     """[executor]: limits of a task; 0 switches a limit off.
 
+    The `enable_…` switches offer features to tasks or refuse them. `os_groups_allowed` names groups that tasks may join
+    although membership is as good as being root; see `features/os_groups.py`. A task is aborted when more than
+    `max_memory_usage_percent` of the machine's memory is used and less than `min_available_memory_bytes` is left for
+    longer than `allowed_high_memory_duration_s`, unless `disable_oom_protection`.
     `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
     """
 
@@ -71,7 +75,26 @@ class ExecutorSettings:
     max_unpacked_entries: int = 5_000_000
     max_archive_ratio: int = 1000
     mount_timeout_s: int = 3600
+    enable_chain_of_trust: bool = True
     enable_interactive: bool = True
+    enable_live_log: bool = True
+    enable_loopback_audio: bool = True
+    enable_loopback_video: bool = True
+    enable_metadata: bool = True
+    enable_mounts: bool = True
+    enable_os_groups: bool = True
+    enable_resource_monitor: bool = True
+    enable_run_task_as_current_user: bool = False
+    enable_superseder: bool = True
+    enable_taskcluster_proxy: bool = True
+    os_groups_allowed: tuple[str, ...] = ()
+    superseder_timeout_s: float = 30.0
+    loopback_audio_device_number: int = 16
+    loopback_video_device_number: int = 0
+    max_memory_usage_percent: float = 90.0
+    min_available_memory_bytes: int = 500 << 20
+    allowed_high_memory_duration_s: float = 5.0
+    disable_oom_protection: bool = False
     worker_location: str = ""
     instance_type: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -193,6 +216,10 @@ def _value(value: Any, hint: Any, where: str) -> Any:
         return Path(value)
     if hint is float and type(value) is int:
         return float(value)
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ConfigurationError(f"{where}: must be an array of strings, not {value!r}")
+        return tuple(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
         raise ConfigurationError(f"{where}: must be {hint.__name__}, not {value!r}")
     return value

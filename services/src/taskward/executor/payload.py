@@ -13,10 +13,11 @@ from taskward.executor.validation import problems
 DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
 DEFAULT_BACKING_LOG: Final = "public/logs/live_backing.log"
 ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
-_NOT_HERE: Final = (
-    "loopbackVideo", "loopbackAudio", "runTaskAsCurrentUser", "runAsAdministrator", "hideCmdWindow",
-)  # fmt: skip
-_NOT_YET: Final = ("osGroups", "rdpInfo", "supersederUrl", "encryptedEnv")
+_REFUSED: Final = {
+    "rdpInfo": "payload.rdpInfo is not supported by this worker yet; remove it",
+    "encryptedEnv": "payload.encryptedEnv cannot be decrypted: this worker has no key for it. Remove it, and keep the "
+    "values in the secrets service, which the task reads through features.taskclusterProxy",
+}
 
 
 class PayloadRefused(MalformedPayload):
@@ -69,6 +70,9 @@ class Payload:
         retry_codes: exit codes that make a failure intermittent.
         mounts: what is to be in the task directory.
         purge_codes: exit codes after which the caches among the mounts are thrown away.
+        asked: keys of the features that the payload itself switches on.
+        os_groups: what the task's user shall be a member of.
+        superseder_url: who knows the tasks that supersede this one; may be empty.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -82,6 +86,9 @@ class Payload:
     retry_codes: frozenset[int]
     mounts: tuple[mount_requests.Mount, ...]
     purge_codes: frozenset[int]
+    asked: frozenset[str] = frozenset()
+    os_groups: tuple[str, ...] = ()
+    superseder_url: str = ""
 
     @classmethod
     def parse(cls, task_id: str, payload: Any, longest_run_time_s: int) -> Self:
@@ -117,6 +124,9 @@ class Payload:
             retry_codes=frozenset(payload.get("onExitStatus", {}).get("retry", ())),
             mounts=tuple(mount_requests.parse(entry) for entry in payload.get("mounts", ())),
             purge_codes=frozenset(payload.get("onExitStatus", {}).get("purgeCaches", ())),
+            asked=frozenset(key for key, wanted in switches.items() if wanted),
+            os_groups=tuple(payload.get("osGroups", ())),
+            superseder_url=payload.get("supersederUrl", ""),
         )
 
 
@@ -135,14 +145,13 @@ def _bad_names(env: Mapping[str, str]) -> list[str]:
 
 
 def _refuse_unsupported(payload: Mapping[str, Any]) -> None:
-    for key in _NOT_HERE:
-        if payload.get("features", {}).get(key):
-            raise MalformedPayload(
-                f"This task requires feature {key}, which is not enabled on this worker. "
-                f"Remove payload.features.{key}, or create the task for a worker pool that has it."
-            )
-    for key in _NOT_YET:
+    if payload.get("features", {}).get("runAsAdministrator"):
+        raise MalformedPayload(
+            "payload.features.runAsAdministrator is for Windows: this worker's tasks have no administrator to become. "
+            "Remove it; payload.osGroups gives a task further rights, features.runTaskAsCurrentUser those of the worker"
+        )
+    for key, why in _REFUSED.items():
         if payload.get(key):
-            raise MalformedPayload(f"payload.{key} is not supported by this worker yet; remove it")
+            raise MalformedPayload(why)
     if payload.get("taskclusterProxyInterface", "localhost") != "localhost":
         raise MalformedPayload("payload.taskclusterProxyInterface: this worker only offers 'localhost'")

@@ -1,11 +1,11 @@
 """The files that the payload wants to be kept."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
 from taskward.core.clock import parse_time
 from taskward.executor import collect
-from taskward.executor.errors import MalformedPayload
 from taskward.executor.features.feature import Feature
 from taskward.executor.plan import Plan
 from taskward.executor.reader import Reader, serve
@@ -23,8 +23,8 @@ class Artifacts(Feature):
         """When there are any."""
         return bool(self.task.payload.artifacts)
 
-    def start(self) -> None:
-        """Refuses expiry dates that the queue would refuse later."""
+    def flaws(self) -> Iterator[str]:
+        """Expiry dates that the queue would refuse later."""
         deadline = parse_time(self.task.definition["deadline"])
         for request in self.task.payload.artifacts:
             if request.expires is None:
@@ -35,7 +35,7 @@ class Artifacts(Feature):
                 when = f"expires after task expiry ({request.expires} is after {self.task.expires})"
             else:
                 continue
-            raise MalformedPayload(f"malformed payload: artifact '{request.path}' {when}")
+            yield f"malformed payload: artifact '{request.path}' {when}"
 
     def stop(self) -> None:
         """Finds and moves them; see `collect`."""

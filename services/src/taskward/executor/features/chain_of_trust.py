@@ -21,6 +21,7 @@ class ChainOfTrust(Feature):
     """``features.chainOfTrust``, and ``features.generateCertificate``, its first form."""
 
     name = "Chain of Trust"
+    switch = "enable_chain_of_trust"
     publishes = True
 
     def requested(self) -> bool:

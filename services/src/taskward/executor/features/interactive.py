@@ -11,7 +11,7 @@ from taskward.core import keys
 from taskward.core.clock import format_time
 from taskward.core.record import Reference
 from taskward.executor.environment import environment_of
-from taskward.executor.errors import EngineFailed, MalformedPayload
+from taskward.executor.errors import EngineFailed
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.live_log import public_url
 from taskward.executor.native import NativeEngine
@@ -28,6 +28,7 @@ class Interactive(Feature):
 
     name = "Interactive"
     key = "interactive"
+    switch = "enable_interactive"
     _server: ShellServer | None = None
     _secret = ""
 
@@ -38,11 +39,6 @@ class Interactive(Feature):
     def start(self) -> None:
         """A process that starts shells, a secret for the gateway, a reference for the claimer."""
         task = self.task
-        if not task.settings.executor.enable_interactive:
-            raise MalformedPayload(
-                "This task requires feature interactive, which is not enabled on this worker. "
-                "Remove payload.features.interactive, or create the task for a worker pool that has it."
-            )
         if not isinstance(task.engine, NativeEngine):
             raise EngineFailed(f"the engine {task.engine.name} has no interactive shells")
         starter = Starter(task.engine.start, task.engine.identity, environment_of(task))

@@ -22,6 +22,7 @@ class LiveLog(Feature):
 
     name = "Live Log"
     key = "liveLog"
+    switch = "enable_live_log"
 
     def reserved(self) -> Sequence[str]:
         """``payload.logs.live``."""

@@ -10,6 +10,7 @@ class TaskclusterProxy(Feature):
 
     name = "Taskcluster Proxy"
     key = "taskclusterProxy"
+    switch = "enable_taskcluster_proxy"
 
     def start(self) -> None:
         """Takes an address; the proxy looks it up when the task connects."""
