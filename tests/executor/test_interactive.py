@@ -1,16 +1,12 @@
 """Interactive shells as the executor offers them: who they are, where they run, when they end."""
 
-import json
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from executor.bench import Bench, JobProcess
 from executor.terminal import INTERACTIVE, Shell
-from taskward.core import keys
-from taskward.core.ids import RunId
-from taskward.core.shell import Attach, Ended, Exited, Open, Refused
+from taskward.core.shell import Attach, Open
 
 HOLD = [["bash", "-c", "echo holding; while [ ! -e end ]; do sleep 0.05; done"]]
 

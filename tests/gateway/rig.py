@@ -160,6 +160,7 @@ class Gateway:
         self.config = self.directory / "worker.toml"
         self._keys: dict[str, object] = {
             "logs_dir": str(self.logs_dir),
+            "shells_dir": str(self.directory),
             "redis_socket": str(redis.socket),
             "redis_password_file": str(redis.address("gateway").password_file),
             "status_socket": str(self.status_socket),

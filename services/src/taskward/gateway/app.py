@@ -1,7 +1,6 @@
 """The Flask application: puts the routes together and turns errors into answers.
 
-Each service of the gateway is one blueprint: the live log now; an interactive shell is another beside it. No answer and
-no log line repeats an address, because a token stands in it.
+Each service of the gateway is one blueprint. No answer and no log line repeats an address: a token stands in it.
 """
 
 import logging
@@ -10,7 +9,7 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from taskward.gateway import livelog, status
+from taskward.gateway import livelog, shell, status
 from taskward.gateway.errors import (
     LogRefused,
     RegistryUnreachable,
@@ -21,6 +20,7 @@ from taskward.gateway.errors import (
 from taskward.gateway.follower import Follower
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.settings import Settings
+from taskward.gateway.shell_server import ShellServer
 from taskward.gateway.tokens import Registry
 
 RETRY_AFTER_S: Final = 5
@@ -36,10 +36,16 @@ _COMMON_HEADERS: Final = {
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, registry: Registry, follower: Follower, metrics: Metrics) -> Flask:
-    """The application. It needs gunicorn's socket in the environment (see `handover.py`); `follower` is running."""
+def create_app(
+    settings: Settings, registry: Registry, follower: Follower, shells: ShellServer, metrics: Metrics
+) -> Flask:
+    """The application, for which `follower` and `shells` run already.
+
+    It needs gunicorn's socket in the environment, see `handover.py`.
+    """
     app = Flask("taskward.gateway", static_folder=None)
     app.register_blueprint(livelog.blueprint(settings.logs_dir, registry, follower))
+    app.register_blueprint(shell.blueprint(settings.base_url, registry, shells))
     app.register_blueprint(status.blueprint(registry, follower, metrics))
     for kind, handler in (
         (RequestError, _request_error),
@@ -53,8 +59,9 @@ def create_app(settings: Settings, registry: Registry, follower: Follower, metri
 
     @app.after_request
     def finish(answer: Response) -> Response:
-        """Headers of every answer, and its count."""
-        answer.headers.update(_COMMON_HEADERS)
+        """Headers of every answer that has not its own, and its count."""
+        for name, value in _COMMON_HEADERS.items():
+            answer.headers.setdefault(name, value)
         if request.endpoint == "livelog.read":
             metrics.answered(answer.status_code)
         return answer
@@ -80,12 +87,12 @@ def _busy(error: TooManyReaders) -> Response:
 
 def _unreachable(error: RegistryUnreachable) -> Response:
     _log.warning("a token could not be looked up: %s", error)
-    return _answer(503, "Live logs cannot be looked up at the moment", Retry_After=str(RETRY_AFTER_S))
+    return _answer(503, "Tokens cannot be looked up at the moment", Retry_After=str(RETRY_AFTER_S))
 
 
 def _refused(error: LogRefused) -> Response:
-    _log.error("a log was not served: %s", error)
-    return _answer(500, "This log cannot be served")
+    _log.error("a token was refused: %s", error)
+    return _answer(500, "This cannot be served")
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -10,7 +10,12 @@
     ├── TooManyReaders       answer 503 with Retry-After
     ├── RegistryUnreachable  answer 503 with Retry-After; readers that follow already go on
     ├── LogRefused           what Redis names must not be served: answer 500, tell the operator why
-    └── ReaderLost           this one reader cannot be served any longer; close its connection, go on with the others
+    ├── ReaderLost           this one reader cannot be served any longer; close its connection, go on with the others
+    └── ShellRefused         close the web socket with `code` and the text
+        ├── ShellUnavailable 1011
+        ├── TooManySessions  1013
+        ├── SessionOver      4404, there is nothing to resume
+        └── TaskOver         4410, nor will there be a shell again
 """
 
 
@@ -65,3 +70,37 @@ class ReaderLost(GatewayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class ShellRefused(GatewayError):
+    """There is no shell for this web socket; `code` is what it is closed with (RFC 6455 §7.4)."""
+
+    code = 1011
+
+
+class ShellUnavailable(ShellRefused):
+    """The executor could not start one."""
+
+
+class TooManySessions(ShellRefused):
+    """The task has as many as it may have."""
+
+    code = 1013
+
+
+class SessionOver(ShellRefused):
+    """The session to be resumed has ended, or was not resumed in time."""
+
+    code = 4404
+
+    def __init__(self) -> None:
+        super().__init__("this session is over")
+
+
+class TaskOver(ShellRefused):
+    """Nobody offers shells for this run any more."""
+
+    code = 4410
+
+    def __init__(self) -> None:
+        super().__init__("the task has ended")

@@ -28,6 +28,7 @@ from taskward.gateway.follower import Follower
 from taskward.gateway.handover import HandedOver
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.settings import Settings
+from taskward.gateway.shell_server import ShellServer
 from taskward.gateway.tokens import RedisRegistry
 
 HEAD_TIMEOUT_S: Final = 10.0
@@ -97,6 +98,7 @@ class FrontWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             super().run()
         finally:
             self._follower.stop()
+            cast("GatewayServer", self.app).shells.stop()
 
     @property
     def _follower(self) -> Follower:
@@ -127,6 +129,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
     """The gateway as a gunicorn application; `run` serves until SIGTERM or SIGINT and then exits the process."""
 
     follower: Follower
+    shells: ShellServer
 
     def __init__(self, settings: Settings, registry: RedisRegistry) -> None:
         self._settings = settings
@@ -157,7 +160,11 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         stop: Callable[[], None] = partial(os.kill, os.getpid(), signal.SIGTERM)  # gunicorn starts another worker
         self.follower = Follower(self._settings.logs_dir, self._settings.limits, metrics, on_failure=stop)
         self.follower.start()
-        return create_app(self._settings, self._registry, self.follower, metrics)
+        self.shells = ShellServer(
+            self._settings.shell_socket, self._settings.shell_resume_s, self._settings.shell_heartbeat_s, metrics
+        )
+        self.shells.start()
+        return create_app(self._settings, self._registry, self.follower, self.shells, metrics)
 
 
 def _head_is_complete(sock: socket.socket) -> bool:

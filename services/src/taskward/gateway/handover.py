@@ -16,13 +16,20 @@ class HandedOver(BaseException):
 
 
 class Handover:
-    """A response body that passes the connection on; `take` gets the socket and owns it."""
+    """A response body that passes the connection on; `take` gets the socket and owns it.
 
-    def __init__(self, connection: socket.socket, take: Callable[[socket.socket], None]) -> None:
+    Without `with_head` nothing has been written then: `take` answers the request by itself.
+    """
+
+    def __init__(
+        self, connection: socket.socket, take: Callable[[socket.socket], None], *, with_head: bool = True
+    ) -> None:
         self._connection = connection
         self._take = take
+        self._with_head = with_head
 
     def __iter__(self) -> Iterator[bytes]:
-        yield b""  # makes gunicorn write the head, and nothing more
+        if self._with_head:
+            yield b""  # makes gunicorn write the head, and nothing more
         self._take(socket.socket(fileno=self._connection.detach()))
         raise HandedOver

@@ -1,4 +1,4 @@
-"""Which log a token opens: one look-up in Redis.
+"""Which log a token opens, and which task's shell a secret: one look-up in Redis.
 
 The token is the secret, 128 random bits or more, so the look-up by the exact key gives nothing away that could be
 searched for step by step; what has not the form of a token never reaches Redis.
@@ -6,6 +6,7 @@ searched for step by step; what has not the form of a token never reaches Redis.
 
 import json
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from redis import Redis
@@ -15,6 +16,7 @@ from redis.retry import Retry
 
 from taskward.core import keys
 from taskward.core.errors import ConfigurationError
+from taskward.core.ids import RunId
 from taskward.gateway.errors import LogRefused, RegistryUnreachable, UnknownToken
 from taskward.gateway.settings import Settings
 
@@ -23,7 +25,7 @@ _TIMEOUT_S: Final = 2.0
 
 
 class Registry(Protocol):
-    """Knows which log a token opens. Thread-safe."""
+    """Knows what a token opens. Thread-safe."""
 
     def path(self, token: str) -> str:
         """The path of the log, as its entry has it: not to be trusted.
@@ -33,6 +35,10 @@ class Registry(Protocol):
             LogRefused: there is an entry, but it makes no sense.
             RegistryUnreachable: nobody can tell now.
         """
+        ...
+
+    def run(self, secret: str) -> RunId:
+        """The run whose shell the secret opens; errors as in `path`."""
         ...
 
     def is_reachable(self) -> bool:
@@ -60,15 +66,22 @@ class RedisRegistry:
 
     def path(self, token: str) -> str:
         """See `Registry.path`."""
+        return _path(self._entry(token, keys.log))
+
+    def run(self, secret: str) -> RunId:
+        """See `Registry.run`."""
+        return _run(self._entry(secret, keys.shell))
+
+    def _entry(self, token: str, key: Callable[[str], str]) -> bytes | str:
         if not _TOKEN.fullmatch(token):
             raise UnknownToken
         try:
-            entry = self._redis.get(keys.log(token))
+            entry = self._redis.get(key(token))
         except RedisError as error:
             raise RegistryUnreachable(str(error)) from error
         if entry is None:
             raise UnknownToken
-        return _path(entry)
+        return entry
 
     def is_reachable(self) -> bool:
         """See `Registry.is_reachable`."""
@@ -87,6 +100,14 @@ def _path(entry: bytes | str) -> str:
     if not isinstance(path, str):
         raise LogRefused("the path of an entry tw:log:… is not a string")
     return path
+
+
+def _run(entry: bytes | str) -> RunId:
+    try:
+        fields = json.loads(entry)
+        return RunId(fields["taskId"], fields["runId"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise LogRefused("an entry tw:shell:… is not a JSON object with taskId and runId") from None
 
 
 def _password(settings: Settings) -> str:

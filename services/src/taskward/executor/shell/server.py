@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from typing import Final, Self
 
-from taskward.core.shell import short_address
 from taskward.core.process import die_with_parent
+from taskward.core.shell import short_address
 from taskward.executor.errors import EngineFailed
 from taskward.executor.shell.host import MOST_CONNECTIONS, Host
 from taskward.executor.shell.session import Starter

@@ -1,0 +1,206 @@
+"""All web sockets and all shells of the gateway: one thread with an event loop."""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from websockets.http11 import Response
+
+from taskward.core.ids import RunId
+from taskward.core.shell import Attach, Ended, Exited, Open
+from taskward.gateway.errors import SessionOver, ShellRefused
+from taskward.gateway.metrics import Metrics
+from taskward.gateway.shell_channel import Channel
+from taskward.gateway.shell_host import ask
+from taskward.gateway.shell_session import Session
+from taskward.gateway.shell_talk import Streams, Talk, Terminal
+
+NORMAL, GOING_AWAY, RESTARTING, TAKEN_OVER = 1000, 1001, 1012, 4409
+_STOPS_WITHIN_S: Final = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a web socket wants.
+
+    Attributes:
+        run: whose shell.
+        version: of the protocol, 1 or 2.
+        session: the one to go on with; empty for a new one.
+        offset: how much of that the peer has had.
+        keeps: whether the peer can come back: its shell waits for it.
+        argv: a program instead of the usual shell (version 1).
+        terminal: whether it has one.
+    """
+
+    run: RunId
+    version: int
+    session: str = ""
+    offset: int = 0
+    keeps: bool = False
+    argv: tuple[str, ...] = ()
+    terminal: bool = True
+
+
+class ShellServer:
+    """`start` once, `stop` once; `take` from any thread in between."""
+
+    def __init__(self, socket_of: Callable[[RunId], Path], resume_s: float, heartbeat_s: float,
+                 metrics: Metrics) -> None:  # fmt: skip
+        self._socket_of, self._resume_s, self._heartbeat_s = socket_of, resume_s, heartbeat_s
+        self._metrics = metrics
+        logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of each connection otherwise
+        self._sessions: dict[str, Session] = {}
+        self._farewells: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="shells", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close every web socket so that its peer comes back (1012); shells wait for them with the executor."""
+        with suppress(RuntimeError):  # the loop is closed already
+            asyncio.run_coroutine_threadsafe(self._close_all(), self._loop).result(_STOPS_WITHIN_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_STOPS_WITHIN_S)
+
+    def take(self, sock: socket.socket, answer: Response, call: Call) -> None:
+        """Serve a web socket whose handshake is accepted and gets `answer`; `sock` is ours from now on."""
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._serve(sock, answer, call)))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("a web socket failed", exc_info=error)
+
+    async def _serve(self, sock: socket.socket, answer: Response, call: Call) -> None:
+        try:
+            channel = await Channel.open(sock, answer, self._heartbeat_s)
+        except OSError:
+            sock.close()
+            return
+        talk: Talk = Streams(channel) if call.version == 1 else Terminal(channel, announced=call.keeps)
+        try:
+            session = await self._session(call)
+        except ShellRefused as refused:
+            self._metrics.add("shells_refused_total")
+            with suppress(ConnectionError):
+                await talk.refuse(str(refused))
+            await channel.close(refused.code, str(refused))
+            return
+        await self._converse(session, channel, talk, call)
+
+    async def _session(self, call: Call) -> Session:
+        """The shell that `call` wants.
+
+        Raises:
+            ShellRefused: there is none.
+        """
+        known = self._sessions.get(call.session)
+        if known is not None and known.run == call.run:
+            self._metrics.add("shells_resumed_total")
+            return known
+        wish = (
+            Attach(call.session)
+            if call.session
+            else Open(call.argv, call.terminal, self._resume_s if call.keeps else 0.0)
+        )
+        host = await asyncio.to_thread(ask, self._socket_of(call.run), wish)
+        session = Session(call.run, host, call.offset)
+        self._sessions[session.name] = session
+        self._metrics.set("shells", len(self._sessions))
+        self._metrics.add("shells_resumed_total" if call.session else "shells_total")
+        return session
+
+    async def _converse(self, session: Session, channel: Channel, talk: Talk, call: Call) -> None:
+        if session.channel is not None:
+            await session.channel.close(TAKEN_OVER, "another connection goes on with this session")
+        if not session.outputs:  # ended while we waited
+            await channel.close(SessionOver.code, str(SessionOver()))
+            return
+        if farewell := self._farewells.pop(session.name, None):
+            farewell.cancel()
+        missed = session.join(channel, call.offset) - call.offset
+        sending = asyncio.ensure_future(talk.send(session, max(0, missed)))
+        taking = asyncio.ensure_future(_take_all(talk, session, channel))
+        try:
+            await asyncio.wait({sending, taking}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _end(sending)
+            await _end(taking)
+            self._part(session, channel, call)
+        await channel.close(*_closing(session))
+
+    def _part(self, session: Session, channel: Channel, call: Call) -> None:
+        """The web socket goes; what becomes of its shell?"""
+        if session.channel is not channel:
+            return  # another one has it
+        session.leave(channel)
+        if session.over is not None or channel.left_for_good or not call.keeps:
+            self._end(session)
+        else:
+            self._farewells[session.name] = self._loop.call_later(self._resume_s, self._end, session)
+
+    def _end(self, session: Session) -> None:
+        self._farewells.pop(session.name, None)
+        self._sessions.pop(session.name, None)
+        self._metrics.set("shells", len(self._sessions))
+        session.end()
+
+    async def _close_all(self) -> None:
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        channels = [session.channel for session in sessions if session.channel is not None]
+        for session in sessions:
+            session.channel = None  # nobody ends it when its web socket goes
+        closing: list[Awaitable[None]] = [channel.close(RESTARTING, "the gateway restarts") for channel in channels]
+        await asyncio.gather(*closing, return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        for session in sessions:
+            session.drop()
+
+
+async def _take_all(talk: Talk, session: Session, channel: Channel) -> None:
+    while (message := await channel.receive()) is not None:
+        await talk.take(session, message)
+
+
+async def _end(task: "asyncio.Future[None]") -> None:
+    """A direction that is not needed any more; a peer that is gone is no error."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, ConnectionError):
+        await task
+
+
+def _closing(session: Session) -> tuple[int, str]:
+    match session.over:
+        case Exited(exit_code=code):
+            return NORMAL, f"exit code {code}"
+        case Ended(reason=reason):
+            return GOING_AWAY, reason
+        case None:
+            return NORMAL, ""
