@@ -51,6 +51,10 @@ class Bench:
         """Other settings than the usual ones."""
         self.settings = settings(self.state_dir, {section: values})
 
+    def use(self, **sections: Mapping[str, Any]) -> None:
+        """Other settings in several sections."""
+        self.settings = settings(self.state_dir, sections)
+
     def claim(self, payload: Any, **task: Any) -> RunId:
         """A new claim of a new task."""
         run = RunId(slugid.nice(), 0)

@@ -47,10 +47,28 @@ def _lines(error: ValidationError) -> Iterator[str]:
             if name not in known:
                 yield f"{where}: Additional property {_shown(name)} is not allowed{_hint(name, known)}"
     elif error.validator == "oneOf" and error.context:
-        tried = (each for each in error.context if each.validator != "additionalProperties")
-        yield f"{where}: {_reason(error)} ({'; '.join(_reason(each) for each in islice(tried, 3))})"
+        for each in _of_nearest_form(error):
+            yield from _lines(each)
     else:
         yield f"{where}: {_reason(error)}"
+
+
+def _of_nearest_form(error: ValidationError) -> list[ValidationError]:
+    """The problems with that form of a ``oneOf`` which the value was probably meant to have."""
+    forms: dict[int, list[ValidationError]] = {}
+    for each in error.context or ():
+        forms.setdefault(int(each.relative_schema_path[0]), []).append(each)
+    return min(forms.values(), key=lambda found: sum(map(_distance, found)))
+
+
+def _distance(error: ValidationError) -> int:
+    """How much a problem speaks against the form: missing and unknown keys do, a bad value of a key does not."""
+    if error.relative_path:
+        return 0
+    if error.validator == "additionalProperties":
+        known = _mapping(error.schema).get("properties", {})
+        return sum(name not in known for name in _mapping(error.instance))
+    return 100 if error.validator == "type" else 1
 
 
 def _reason(error: ValidationError) -> str:
@@ -71,6 +89,11 @@ def _reason(error: ValidationError) -> str:
             return f"Does not match format '{error.validator_value}'{given}"
         case "uniqueItems":
             return "array items must be unique"
+        case "maxLength":
+            return f"Must have at most {error.validator_value} characters, has {len(str(error.instance))}"
+        case "dependencies":
+            key, _, needed = error.message.replace("'", "").partition(" is a dependency of ")
+            return f"{key} is required with {needed}"
         case "minItems":
             return f"Array must have at least {error.validator_value} items"
         case _:

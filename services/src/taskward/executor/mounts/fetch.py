@@ -81,7 +81,10 @@ class Client:
             if not follow or response.status not in _REDIRECTS or not location:
                 return response
             response.close()
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError as error:
+                raise Refused(f"it leads to a URL that is none: {error}") from error
         raise Refused(f"it redirects more than {_MOST_REDIRECTS} times")
 
     def _once(self, url: str, fields: dict[str, str], *, to_proxy: bool) -> http.client.HTTPResponse:

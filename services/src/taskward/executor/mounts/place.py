@@ -96,9 +96,12 @@ class Places:
     @staticmethod
     def _refuse_other_than_file(parent: int, name: str, place: str) -> None:
         try:
-            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
+            with _explained(place):
+                mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        except Refused as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return
+            raise
         if stat.S_ISDIR(mode):
             raise Refused(f"cannot mount file at path {place} since it already exists as a directory")
         if not stat.S_ISREG(mode):
