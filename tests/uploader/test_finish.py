@@ -122,13 +122,6 @@ def test_a_refusal_of_the_signer_is_an_internal_error_with_its_words(site: Site)
     assert not set(NAMES) & set(site.cloud.artifacts)
 
 
-def test_artifacts_that_the_task_made_itself_are_its_own_fault(site: Site) -> None:
-    with Signer(site.layout.signer_socket, [(403, "artifact-left-out")]):
-        site.left_by_the_executor(certify=True)
-        site.upload_all()
-    assert site.outcome.state == "failed"
-
-
 def test_a_document_that_cannot_exist_is_told_in_the_log(site: Site) -> None:
     with Signer(site.layout.signer_socket) as signer:
         signer.omitted = [{"name": "public/chainOfTrust.json.asc", "reason": "a line is too long"}]

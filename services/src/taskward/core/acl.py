@@ -64,7 +64,7 @@ ROLES: Final[Mapping[str, str]] = {
         f"+smembers +llen ~rq:wip:* ~rq:failed:* ~rq:queue:* ~rq:job:* %R~rq:execution:* ~tw:run:* %R~tw:runs ~tw:inbox"
     ),
     "monitor": (
-        "+llen +zcard +scard +smembers +hmget +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs "
+        "+llen +zcard +scard +smembers +hmget +exists +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs "
         "%R~tw:run:* %R~tw:drain"
     ),
 }

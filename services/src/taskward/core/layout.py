@@ -15,6 +15,10 @@ logs/               root:tw-logs 0750           one directory a run: live.log, d
 outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
 tasks/              root 0711                   one directory a run, owned by its own user, 0700
 secrets/ROLE/       that role 0500              redis-password, access-token
+secrets/admin/      tw-redis 0500               redis.conf, users.acl, the administrator's password
+run/taskward.toml   root 0644                   the resolved configuration, without any secret
+tmp/ROLE/           that role 0700              home and temporary files of a process
+var/log/            root 0700                   what the processes say
 keys/               tw-keys 0700                private keys
 public-keys/        tw-keys 0755                public halves
 redis/, signer/,    their role 0700             what these processes keep

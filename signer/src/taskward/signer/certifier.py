@@ -94,7 +94,7 @@ class Certifier:
         now = datetime.fromtimestamp(self.clock(), UTC)
         grant = policy.grant(request, status, definition, worker, now)
         listed = self.taskcluster.artifacts(request.task_id, request.run_id)
-        policy.check_artifacts(request, definition, listed)
+        policy.check_artifacts(request, listed)
         if self.content is not None:
             for artifact in request.artifacts:
                 self.content.check(request.task_id, request.run_id, artifact)

@@ -29,7 +29,7 @@ class SignerUnavailable(Exception):
 class SignerRefused(Exception):
     """The signer will not sign this, now or later: do not repeat.
 
-    `code` is one of the signer's words (``artifact-left-out``, ``not-asked-for``, …), `message` is for people.
+    `code` is one of the signer's words (``artifact-not-listed``, ``not-asked-for``, …), `message` is for people.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -11,5 +11,3 @@ PROVENANCE: Final = "public/provenance.intoto.json"
 DOCUMENT_NAMES: Final = frozenset({CLEAR_SIGNED, DOCUMENT, DETACHED_SIGNATURE, CERTIFICATE, PROVENANCE})
 """What the signer makes; never part of what it certifies."""
 
-LOG_NAMES: Final = frozenset({"public/logs/live.log", "public/logs/live_backing.log"})
-"""Logs that go on being written after certification."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from taskward.signer.answers import ForbiddenError, TryLaterError
-from taskward.signer.names import DOCUMENT_NAMES, LOG_NAMES
+from taskward.signer.names import DOCUMENT_NAMES
 from taskward.signer.request import CertifyRequest
 from taskward.signer.taskcluster import ListedArtifact
 
@@ -109,11 +109,11 @@ def _check_environment(environment: Mapping[str, str], payload: Mapping[str, Any
         raise ForbiddenError("no-image-artifact", "the task's image is not an artifact of another task")
 
 
-def check_artifacts(request: CertifyRequest, definition: Mapping[str, Any], listed: Iterable[ListedArtifact]) -> None:
-    """Raises `ForbiddenError` unless the request names exactly the stored artifacts of the run.
+def check_artifacts(request: CertifyRequest, listed: Iterable[ListedArtifact]) -> None:
+    """Raises `ForbiddenError` unless everything that the request names is a stored artifact of the run.
 
-    Stored means that the queue lists them with a content of their own. Log names and the documents themselves
-    need not be named, the documents must not be.
+    Stored means that the queue lists it with a content of its own. More may be listed than named: what a task
+    uploads by itself, through its proxy, is not certified (as generic-worker leaves it out, too).
     """
     stored = {artifact.name for artifact in listed if artifact.storage_type in _STORED}
     named = {artifact.name for artifact in request.artifacts}
@@ -121,16 +121,6 @@ def check_artifacts(request: CertifyRequest, definition: Mapping[str, Any], list
         raise ForbiddenError("reserved-name", f"a document cannot certify itself: {_some(documents)}")
     if unknown := named - stored:
         raise ForbiddenError("artifact-not-listed", f"the queue does not list for this run: {_some(unknown)}")
-    if left_out := stored - named - DOCUMENT_NAMES - _log_names(definition):
-        raise ForbiddenError("artifact-left-out", f"listed by the queue, not in the request: {_some(left_out)}")
-
-
-def _log_names(definition: Mapping[str, Any]) -> frozenset[str]:
-    payload = definition["payload"]
-    logs = payload.get("logs")
-    chosen = [*logs.values()] if isinstance(logs, dict) else []
-    chosen.append(payload.get("log"))
-    return LOG_NAMES | {name for name in chosen if isinstance(name, str)}
 
 
 def _some(names: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from taskward.core.outbox import Index
-from taskward.core.outcome import exception, failed
+from taskward.core.outcome import exception
 from taskward.signer.client import Document, RunCredentials, SignerClient, SignerRefused, UploadedArtifact
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import log_with_notes
@@ -14,7 +14,6 @@ from taskward.uploader.manifest import STORED
 from taskward.uploader.run import RunUpload
 
 CERTIFIED_LOG: Final = "public/logs/certified.log"
-_BY_THE_TASK: Final = frozenset({"artifact-left-out"})  # it made artifacts itself, which nobody here has seen
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Certification:
                 self.upload.text(document.name, document.content_type, self.index.expires, [document.content])
         except SignerRefused as error:
             message = f"Chain of trust: the signer refused: {error}"
-            self.upload.worsen(failed(message) if error.code in _BY_THE_TASK else exception("internal-error", message))
+            self.upload.worsen(exception("internal-error", message))
             self.upload.notes.error(message)
         except ArtifactLost as loss:
             self.upload.lost("chain of trust", loss)
