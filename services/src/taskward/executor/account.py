@@ -11,7 +11,7 @@ import random
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,21 @@ def unused_uid(counter: Path) -> int:
         return next(uids)
 
 
+def join(user: str, groups: Sequence[str]) -> None:
+    """Makes `user` a member of `groups`; `remove` ends that.
+
+    Raises:
+        EngineFailed: the system refuses; the text is its own.
+    """
+    message = ""
+    for _ in range(_ATTEMPTS):
+        code, message = _administer(["usermod", "--append", "--groups", ",".join(groups), user])
+        if code == 0:
+            return
+        time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - somebody else holds the lock of /etc/group
+    raise EngineFailed(f"cannot add the task's user to groups: usermod: {message}")
+
+
 def user_name(run: RunId) -> str:
     """``task_<beginning of the taskId>_<runId>``, 20 characters at most."""
     end = f"_{run.run_id}"
@@ -127,10 +142,15 @@ def _useradd(name: str, uid: int, home: Path) -> tuple[int, str]:
         "useradd", "--no-create-home", "--no-log-init", "--user-group", "--uid", str(uid), "--home-dir", str(home),
         "--shell", "/bin/bash", "--key", f"GID_MIN={uid}", "--key", f"GID_MAX={uid}", "--key", f"UID_MAX={uid}", name,
     ]  # fmt: skip
+    return _administer(argv)
+
+
+def _administer(argv: list[str]) -> tuple[int, str]:
+    """Exit code and error text of a program that edits the user database."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineFailed(f"cannot create a user for the task: {error}") from error
+        raise EngineFailed(f"cannot make a user for the task: {error}") from error
     return done.returncode, done.stderr.strip()
 
 

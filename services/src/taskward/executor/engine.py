@@ -2,14 +2,14 @@
 
 An engine belongs to one run and is used by one process and one thread. The order of calls is::
 
-    prepare → start … (one process after the other) → kill → as_task … → remove
+    prepare → join, keep_own_rights → start … (one process after the other) → kill → as_task … → remove
 
 `kill` and `remove` may come at any time, several times, and from another process than the one that prepared (after a
 crash): then they work on whatever is left of the run. After `kill` has returned, nothing of the run executes; `start`
 must not be called any more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
@@ -123,6 +123,18 @@ class Engine(Protocol):
             CommandNotStarted: no such program, or not executable for the task.
             EngineFailed: this machine cannot start processes for the task.
         """
+        ...
+
+    def join(self, groups: Sequence[str]) -> None:
+        """Makes the task's user a member of these groups of the system; for programs that start later.
+
+        Raises:
+            EngineFailed: this machine cannot.
+        """
+        ...
+
+    def keep_own_rights(self) -> None:
+        """Programs that start later have the rights of the worker instead of the task's."""
         ...
 
     def kill(self) -> None:

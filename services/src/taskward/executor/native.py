@@ -8,7 +8,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from socket import socket
 from typing import Final
@@ -45,6 +45,8 @@ class NativeEngine:
         self._account: account.Account | None = None
         self._unlimited: list[str] = []
         self._started: list[spawn.Child] = []
+        self._groups: tuple[int, ...] | None = None
+        self._own_rights = False
         self._older: set[int] | None = None  # descendants of this process that are not of the run
 
     @property
@@ -82,6 +84,15 @@ class NativeEngine:
         process = spawn.start(self._rights(), program, log_fd)
         self._started = [each for each in self._started if each.ended() is None] + [process]
         return process
+
+    def join(self, groups: Sequence[str]) -> None:
+        """In the system's database, where later processes find it, too."""
+        account.join(self.identity.user, groups)
+        self._groups = None
+
+    def keep_own_rights(self) -> None:
+        """As root they are root's; nothing of the task may leave its control group then, or it outlives the task."""
+        self._own_rights = True
 
     def kill(self) -> None:
         """Control group first, then whatever else the user has; until nothing is found."""
@@ -132,11 +143,21 @@ class NativeEngine:
         version_2 = next((path.parent for path in entries if (path.parent / "cgroup.kill").exists()), None)
         return spawn.Rights(
             identity=self.identity,
-            change_user=self._is_root,
+            change_user=self._is_root and not self._own_rights,
             cgroup=str(version_2 or ""),
             joins=tuple(path for path in entries if path.parent != version_2),
             most_processes=self._settings.pids_limit if "pids_limit" in self._unlimited and self._is_root else 0,
+            groups=self._supplementary(),
         )
+
+    def _supplementary(self) -> tuple[int, ...]:
+        """What the database says, so that any process that works for the run finds the same."""
+        if not self._is_root:
+            return ()
+        if self._groups is None:
+            identity = self.identity
+            self._groups = tuple(gid for gid in os.getgrouplist(identity.user, identity.gid) if gid != identity.gid)
+        return self._groups
 
     def _survivors(self) -> set[int]:
         found = self._cgroup.members()
@@ -145,7 +166,7 @@ class NativeEngine:
             return found | self._new_descendants()
         with contextlib.suppress(EngineFailed):
             found |= processes.of_user(self.identity.uid)
-        return found
+        return found | self._new_descendants() if self._own_rights else found
 
     def _new_descendants(self) -> set[int]:
         return set() if self._older is None else processes.descendants(os.getpid()) - self._older
@@ -154,7 +175,7 @@ class NativeEngine:
         if self._is_root:
             with contextlib.suppress(EngineFailed):
                 processes.kill_user(self.identity.uid, self.identity.gid)
-        else:
+        if self._own_rights or not self._is_root:
             processes.kill_each(survivors)
 
     def _warnings(self) -> list[str]:

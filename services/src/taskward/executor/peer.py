@@ -29,6 +29,15 @@ class Peer:
         port = self._task.settings.others.get("proxy", {}).get("port")
         return None if port is None else f"http://{self._take()}:{port}"
 
+    def serve(self, uid: int) -> None:
+        """From now on the proxy serves processes of `uid` at the run's address, if it has one."""
+        for address in addresses(self._task.run):
+            holder = self._holder(address)
+            if holder == self._owner:
+                self._task.redis.hset(keys.peer(address), "uid", str(uid))
+            if holder in (None, self._owner):
+                return
+
     def give_back(self) -> None:
         """The proxy serves the run no longer."""
         for address in addresses(self._task.run):

@@ -5,7 +5,7 @@ artifacts can be collected.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -94,6 +94,12 @@ class ScriptedEngine:
         os.write(log_fd, part.output.encode())
         self._processes.append(ScriptedProcess(part))
         return self._processes[-1]
+
+    def join(self, groups: Sequence[str]) -> None:
+        """Nobody joins anything."""
+
+    def keep_own_rights(self) -> None:
+        """Tasks have them anyway."""
 
     def kill(self) -> None:
         """Ends the endless."""

@@ -43,6 +43,7 @@ class Rights:
         cgroup: version 2 control group to be born in; empty for none.
         joins: files to write ``0`` into, for all other control groups.
         most_processes: limit by user where no control group can; 0 for none.
+        groups: supplementary ones, by number.
     """
 
     identity: Identity
@@ -50,6 +51,7 @@ class Rights:
     cgroup: str
     joins: tuple[Path, ...]
     most_processes: int
+    groups: tuple[int, ...] = ()
 
 
 class Child:
@@ -192,7 +194,7 @@ def _become(rights: Rights, parent: int) -> None:
     identity = rights.identity
     os.umask(0o022)
     if rights.change_user:
-        os.setgroups([identity.gid])
+        os.setgroups([identity.gid, *rights.groups])
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
