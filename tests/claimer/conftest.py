@@ -1,3 +1,4 @@
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -95,8 +96,10 @@ class Rig:
 
 
 @pytest.fixture
-def rig(cluster: DevCluster, redis_server: RedisServer, tmp_path: Path, request: pytest.FixtureRequest) -> Rig:
+def rig(cluster: DevCluster, redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[Rig]:
     redis_server.flush()
     queue = f"proj-test/q-{abs(hash(request.node.name)) % 10**9}"
-    (tmp_path / "locks/execute").mkdir(parents=True)
-    return Rig(cluster, redis_server, WorkerSettings(queue, "group", "worker", tmp_path, capacity=2, grace_s=10))
+    with tempfile.TemporaryDirectory(prefix="twc") as directory:  # pytest's own are too long for Unix sockets
+        state_dir = Path(directory)
+        (state_dir / "locks/execute").mkdir(parents=True)
+        yield Rig(cluster, redis_server, WorkerSettings(queue, "group", "worker", state_dir, capacity=2, grace_s=10))
