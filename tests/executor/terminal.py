@@ -71,8 +71,12 @@ class Shell:
 def connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.settimeout(PATIENCE_S)
-    with short_address(path) as address:
-        connection.connect(address)
+    try:
+        with short_address(path) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

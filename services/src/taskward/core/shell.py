@@ -24,6 +24,8 @@ from typing import Any, Final, get_type_hints
 
 from taskward.core.errors import TaskwardError
 
+TASK_ENDED: Final = "the task has ended"
+PROCESS_DIED: Final = "the worker's process that ran the task has died"
 LARGEST_MESSAGE: Final = 16 * 1024
 MOST_SESSIONS: Final = 10
 LONGEST_RESUME_S: Final = 3600.0

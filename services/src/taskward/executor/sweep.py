@@ -44,11 +44,14 @@ class Sweep:
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
         remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
+        shells = _parse({path.stem for path in self._layout.shells.glob("*.sock")})
         active = self._records.active()
         for run in remains - active:
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
+        for run in shells - active:
+            self._layout.shell_socket(run).unlink(missing_ok=True)
         for run in logs - active:
             self._remove_log(self._layout.log_directory(run))
         Store(self._layout.state_dir).sweep()

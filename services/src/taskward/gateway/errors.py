@@ -18,6 +18,8 @@
         └── TaskOver         4410, nor will there be a shell again
 """
 
+from taskward.core.shell import TASK_ENDED
+
 
 class GatewayError(Exception):
     """Root of everything `gateway` raises on purpose."""
@@ -103,4 +105,4 @@ class TaskOver(ShellRefused):
     code = 4410
 
     def __init__(self) -> None:
-        super().__init__("the task has ended")
+        super().__init__(TASK_ENDED)

@@ -8,6 +8,7 @@ from typing import Final
 
 from taskward.core.shell import (
     LARGEST_MESSAGE,
+    PROCESS_DIED,
     Attach,
     End,
     Ended,
@@ -22,7 +23,6 @@ from taskward.core.shell import (
 )
 from taskward.gateway.errors import SessionOver, ShellUnavailable, TaskOver, TooManySessions
 
-DIED: Final = "the worker's process that ran the task has died"
 _TIMEOUT_S: Final = 15.0
 _MOST_DESCRIPTORS: Final = 3
 
@@ -48,7 +48,7 @@ class Host:
         except BlockingIOError:
             return None
         except (OSError, MalformedMessage):
-            return Ended(DIED)
+            return Ended(PROCESS_DIED)
         return message if isinstance(message, Exited | Ended) else None
 
     def end(self) -> None:

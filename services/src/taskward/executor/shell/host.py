@@ -14,6 +14,8 @@ from typing import Final
 from taskward.core.shell import (
     LARGEST_MESSAGE,
     MOST_SESSIONS,
+    PROCESS_DIED,
+    TASK_ENDED,
     Attach,
     End,
     Ended,
@@ -30,14 +32,13 @@ from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.shell.session import KILLED_AFTER_S, Session, Starter, open_session
 
 MOST_CONNECTIONS: Final = 4 * MOST_SESSIONS
-TASK_ENDED: Final = "the task has ended"
 _PEER: Final = struct.Struct("iII")
 
 _logger = logging.getLogger(__name__)
 
 
 class Host:
-    """Serves `listener` until `stop` becomes readable.
+    """Serves `listener` until `stop` says so: by a byte in good order, by its end when the job process was killed.
 
     Args:
         listener: a listening SOCK_SEQPACKET socket.
@@ -68,8 +69,9 @@ class Host:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _end(self) -> None:
+        reason = TASK_ENDED if os.read(self._stop, 1) else PROCESS_DIED
         for connection in list(self._connections):
-            self._tell(connection, Ended(TASK_ENDED))
+            self._tell(connection, Ended(reason))
         self._running = False
 
     def _accept(self) -> None:

@@ -43,6 +43,8 @@ class ShellServer:
 
     def stop(self) -> None:
         """No shell is started any more, and none that was started goes on."""
+        with contextlib.suppress(BrokenPipeError):  # it has died already
+            os.write(self._stop, b".")
         os.close(self._stop)
         if not select.select([self._process], [], [], _STOPS_WITHIN_MS / 1000)[0]:
             os.kill(self._process.pid, signal.SIGKILL)
