@@ -55,6 +55,10 @@ class Bench:
         """Other settings in several sections."""
         self.settings = settings(self.state_dir, sections)
 
+    def sweep(self) -> None:
+        """As an executor does between jobs."""
+        Sweep(self.settings, self.records).run()
+
     def claim(self, payload: Any, **task: Any) -> RunId:
         """A new claim of a new task."""
         run = RunId(slugid.nice(), 0)

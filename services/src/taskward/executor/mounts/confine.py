@@ -15,7 +15,8 @@ _BENEATH: Final = 1
 _NO_NEW_PRIVILEGES: Final = 38
 _READABLE: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null")
 
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIRECTORY, _TRUNCATE = 1, 2, 4, 8, 1 << 14
+_EXECUTE, _READ_FILE, _READ_DIRECTORY = 1 << 0, 1 << 2, 1 << 3
+_MAKE_DEVICES: Final = 1 << 6 | 1 << 11  # an ordinary user can make one kind, too: the whiteout of overlayfs
 _RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}  # by version of the interface
 _CONNECT_AND_BIND: Final = 3
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -38,7 +39,7 @@ def confine(writable: int | None) -> bool:
         if Path(path).exists():
             _allow(ruleset, path, _EXECUTE | _READ_FILE | (_READ_DIRECTORY if Path(path).is_dir() else 0))
     if writable is not None:
-        _rule(ruleset, writable, rights & ~_EXECUTE)
+        _rule(ruleset, writable, rights & ~_EXECUTE & ~_MAKE_DEVICES)
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     return int(_libc.syscall(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0))) == 0
 

@@ -24,8 +24,8 @@ def brotli(source: int, target: int) -> None:
     decoder = library.Decompressor()
     for piece in _pieces(source):
         rest = piece
-        while rest or not decoder.can_accept_more_data():
-            _write(target, decoder.process(rest, output_buffer_limit=_PIECE_BYTES))
+        while data := decoder.process(rest, output_buffer_limit=_PIECE_BYTES):
+            _write(target, data)
             rest = b""
     if not decoder.is_finished():
         raise ValueError("truncated brotli data")

@@ -34,9 +34,10 @@ class Directories:
         answer, (target,) = self._site.porter.ask("directory", place=place)
         try:
             with self._downloads.get(request.content) as archive:
-                if self._site.task.engine.isolated and answer["empty"]:
+                isolated, is_home = self._site.task.engine.isolated, place == str(self._site.identity.home)
+                if isolated and answer["empty"] and not is_home:
                     return self._show(request, archive, place, target)
-                if self._site.task.engine.isolated:
+                if isolated and not is_home:
                     self._site.warn(f"{place} is not empty: what is unpacked into it can be written to by the task")
                 extract(self._site, archive, request.format, place, self._site.identity.uid, target)
                 return None

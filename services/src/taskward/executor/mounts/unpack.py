@@ -206,7 +206,8 @@ def _become(
         die_with_parent(parent)
         os.setsid()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
+            signal.signal(ignored, signal.SIG_DFL)
         _restrict(limits)
         confine(target)
         for number, descriptor in enumerate((source, out, errors)):
