@@ -22,6 +22,7 @@ from .conftest import Rig
         (exception("intermittent-task", "again"), "exception", "intermittent-task"),
         (exception("resource-unavailable", "s3"), "exception", "resource-unavailable"),
         (exception("internal-error", "bug"), "exception", "internal-error"),
+        (exception("superseded", "a reason that today's queue refuses"), "exception", "resource-unavailable"),
     ],
 )
 def test_the_queue_is_told_the_outcome(rig: Rig, outcome: Outcome, state: str, reason: str) -> None:

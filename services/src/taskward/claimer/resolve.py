@@ -2,6 +2,8 @@
 
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
 
 from taskward.core.credentials import claim_credentials
 from taskward.core.errors import Conflict, PhaseConflict, Refused
@@ -10,6 +12,9 @@ from taskward.core.outcome import Outcome, exception
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import Record, Records, Reference
 from taskward.core.taskcluster import Taskcluster, segment
+
+_WHEN_REFUSED: Final = {"superseded": "resource-unavailable"}
+"""What is reported to a queue that does not know a reason (any more): another one that makes no new run."""
 
 _logger = logging.getLogger(__name__)
 
@@ -55,11 +60,20 @@ class Resolver:
         path = f"task/{run.task_id}/runs/{run.run_id}/{outcome.state}"
         body = {"reason": outcome.reason} if outcome.state == "exception" else None
         try:
-            self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), body)
+            self._post(run, path, body)
         except Conflict as error:
             _logger.warning("the queue had resolved the run already", extra={"run": run.key, "error": str(error)})
         except Refused as error:
             _logger.error("the queue did not take our report", extra={"run": run.key, "error": str(error)})
+
+    def _post(self, run: RunId, path: str, body: dict[str, str] | None) -> None:
+        try:
+            self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), body)
+        except Refused as error:
+            instead = _WHEN_REFUSED.get(body["reason"]) if body and error.status == HTTPStatus.BAD_REQUEST else None
+            if instead is None:
+                raise
+            self.taskcluster.call("POST", "queue", path, claim_credentials(self.records, run), {"reason": instead})
 
     def _announce(self, run: RunId, reference: Reference) -> None:
         """An artifact that leads to the gateway, as the live log; best effort."""

@@ -17,11 +17,12 @@ from taskward.executor.features.max_run_time import MaxRunTime
 from taskward.executor.features.mounts import Mounts
 from taskward.executor.features.os_groups import OsGroups
 from taskward.executor.features.run_task_as_current_user import RunTaskAsCurrentUser
+from taskward.executor.features.superseder import Superseder
 from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
 
 __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    BackingLog, LiveLog, TaskclusterProxy, OsGroups, Mounts, RunTaskAsCurrentUser, ChainOfTrust,
+    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, RunTaskAsCurrentUser, ChainOfTrust,
     Artifacts, Interactive, MaxRunTime,
 )  # fmt: skip
