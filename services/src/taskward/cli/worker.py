@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from taskward.cli import redisview, supervision, supervisord
+from taskward.cli import listening, redisview, supervision, supervisord
 from taskward.cli.errors import Unavailable
 from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, programs
 from taskward.cli.provision import provision
@@ -33,7 +33,7 @@ class Worker:
             raise ConfigurationError(f"[worker] state_dir {self.state_dir}: only letters, digits and ._/+@=- please")
 
     def start(self) -> tuple[Process, ...]:
-        """Starts all processes in the background and returns when all of them run.
+        """Starts all processes in the background and returns when all of them run and those with a door answer.
 
         Raises:
             ConfigurationError: nothing was started.
@@ -43,6 +43,7 @@ class Worker:
             supervision.start_in_background(self.state_dir)
             started = supervision.await_running(self.state_dir, READY_WITHIN_S)
             self._await_redis()
+            listening.await_all(self.settings, READY_WITHIN_S)
             return started
 
     def _await_redis(self) -> None:
