@@ -67,6 +67,10 @@ install_programs() {
     local missing=()
     has gpg && has gpg-agent || missing+=(gnupg)
     has bsdtar || missing+=(libarchive-tools)
+    has zstd || missing+=(zstd)
+    has lz4 || missing+=(lz4)
+    has xz || missing+=(xz-utils)
+    has bzip2 || missing+=(bzip2)
     has setpriv || missing+=(util-linux)
     has curl || missing+=(curl ca-certificates)
     [ ${#missing[@]} -eq 0 ] && return
