@@ -25,6 +25,11 @@ def test_the_log_has_the_lines_that_other_programs_read(bench: Bench) -> None:
         r"   User Time: \S+s",
         r" Kernel Time: \S+s",
         r"   Wall Time: \S+s",
+        r"Average Available System Memory: \d+\.\d\d [KMG]iB",
+        r"Average System Memory Used: \d+\.\d\d [KMG]iB",
+        r"Peak System Memory Used: \d+\.\d\d [KMG]iB",
+        r"Total System Memory: \d+\.\d\d [KMG]iB",
+        r"Peak Task Memory Used: \d+\.\d\d [KMG]?i?B",
         "      Result: SUCCEEDED",
     ]
     assert re.search("\n".join(stamp + line for line in block) + "\n", log)

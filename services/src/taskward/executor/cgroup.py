@@ -97,6 +97,18 @@ class Cgroup:
                 return int(self._path(kind, name).read_text())
         return None
 
+    def memory_bytes(self) -> int | None:
+        """The memory that the run has now, file cache included."""
+        for kind, name in (("unified", "memory.current"), ("memory", "memory.usage_in_bytes")):
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                return int(self._path(kind, name).read_text())
+        return None
+
+    def cpu_s(self) -> float | None:
+        """Processor time of all its processes, dead ones included; version 2 counts it without any controller."""
+        used = self._count(("unified", "cpu.stat"), field="usage_usec")
+        return None if used is None else used / 1e6
+
     def remove(self) -> None:
         """Takes it away; the kernel may need a moment after the last member has died."""
         deadline = time.monotonic() + _REMOVE_WITHIN_S
@@ -138,11 +150,11 @@ class Cgroup:
                     return True
         return False
 
-    def _count(self, *places: tuple[str, str]) -> int | None:
+    def _count(self, *places: tuple[str, str], field: str = "oom_kill") -> int | None:
         for kind, name in places:
             with contextlib.suppress(OSError, KeyError, ValueError):
                 fields = dict(line.split() for line in self._path(kind, name).read_text().splitlines())
-                return int(fields["oom_kill"])
+                return int(fields[field])
         return None
 
     def _path(self, kind: str, name: str = "") -> Path:

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from taskward.core.outcome import Outcome, exception, failed
@@ -28,16 +28,19 @@ _SHELL: Final = (
 )
 
 
+Used = Callable[[], Mapping[str, str]]
+
+
 class Commands:
-    """All commands of one run.
+    """All commands of one run. After each, `used` is asked for more rows of its block, as label → value.
 
     Attributes:
         last_exit_code: of the command that ended last; None before one has.
         aborted: whether one was stopped before it ended.
     """
 
-    def __init__(self, payload: Payload, engine: Engine, log: TaskLog, watch: Watch) -> None:
-        self._payload, self._engine, self._log, self._watch = payload, engine, log, watch
+    def __init__(self, payload: Payload, engine: Engine, log: TaskLog, watch: Watch, used: Used = dict) -> None:
+        self._payload, self._engine, self._log, self._watch, self._used = payload, engine, log, watch, used
         self.last_exit_code: int | None = None
         self.aborted = False
 
@@ -86,6 +89,8 @@ class Commands:
             self.aborted = True
             self._log.error("Aborting task...")
             self._log.error(f"Command ABORTED after {go_duration(time.monotonic() - began)}: process aborted")
+            if used := self._used():
+                self._log.info(_block(used))
             raise
 
     def report(self, ended: Ended, began: float) -> None:
@@ -100,9 +105,10 @@ class Commands:
             "User Time": go_duration(round(ended.cpu.user_s, 6)),
             "Kernel Time": go_duration(round(ended.cpu.kernel_s, 6)),
             "Wall Time": go_duration(round(time.monotonic() - began, 6)),
+            **self._used(),
             "Result": "FAILED" if ended.exit_code else "SUCCEEDED",
         }
-        self._log.info("\n".join(f"{label:>12}: {value}" for label, value in rows.items()))
+        self._log.info(_block(rows))
         if ended.exit_code:
             raise TaskEnded(self._failure(ended))
 
@@ -189,6 +195,10 @@ class Script:
             stream.write(b"".join(piece.encode() + b"\0" for piece in self._pieces))
         os.lseek(fd, 0, os.SEEK_SET)
         return fd
+
+
+def _block(rows: Mapping[str, str]) -> str:
+    return "\n".join(f"{label:>12}: {value}" for label, value in rows.items())
 
 
 def _end(process: Process) -> Ended:

@@ -80,6 +80,14 @@ class Remains:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What all processes of a run use now (memory) and have used (processor); None where it cannot be told."""
+
+    memory_bytes: int | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True)
 class Identity:
     """Who the task is on this machine."""
 
@@ -153,6 +161,10 @@ class Engine(Protocol):
         Raises:
             EngineFailed: no such process can be started.
         """
+        ...
+
+    def usage(self) -> Usage:
+        """What the run uses now; cheap, but not free where no control group counts."""
         ...
 
     def remains(self) -> Remains:

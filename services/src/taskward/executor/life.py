@@ -120,7 +120,7 @@ class Life:
     def _run(self) -> None:
         task = self._task
         self._watch.limit(task.payload.max_run_time_s)
-        commands = Commands(task.payload, task.engine, task.log, self._watch)
+        commands = Commands(task.payload, task.engine, task.log, self._watch, task.used)
         try:
             commands.run(environment_of(task))
         finally:

@@ -18,7 +18,7 @@ from taskward.core.layout import Layout
 from taskward.core.settings import ExecutorSettings
 from taskward.executor import account, processes, spawn
 from taskward.executor.cgroup import Cgroup
-from taskward.executor.engine import Identity, Program, Remains
+from taskward.executor.engine import Identity, Program, Remains, Usage
 from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.table import detach_below
 
@@ -112,6 +112,15 @@ class NativeEngine:
     def as_task(self, function: Callable[[socket], None]) -> socket:
         """A forked process with the task's user; it is in no control group, since it works for us."""
         return spawn.call(self._rights(), function)
+
+    def usage(self) -> Usage:
+        """As the control group counts; what it does not count is summed up over the run's processes."""
+        memory_bytes, cpu_s = self._cgroup.memory_bytes(), self._cgroup.cpu_s()
+        if memory_bytes is None or cpu_s is None:
+            living = processes.usage(self._cgroup.members() or self._new_descendants())
+            memory_bytes = living.memory_bytes if memory_bytes is None else memory_bytes
+            cpu_s = living.cpu_s if cpu_s is None else cpu_s
+        return Usage(memory_bytes, cpu_s)
 
     def remains(self) -> Remains:
         """What the control group counted."""

@@ -12,7 +12,7 @@ from socket import socket
 from typing import Final
 
 from taskward.executor import account, spawn
-from taskward.executor.engine import Cpu, Ended, Identity, Program, Remains
+from taskward.executor.engine import Cpu, Ended, Identity, Program, Remains, Usage
 from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.native import make_parent, remove_tree
 
@@ -110,6 +110,10 @@ class ScriptedEngine:
         """In a real process of the current user."""
         rights = spawn.Rights(self.identity, change_user=False, cgroup="", joins=(), most_processes=0)
         return spawn.call(rights, function)
+
+    def usage(self) -> Usage:
+        """Nothing is known."""
+        return Usage(None, None)
 
     def remains(self) -> Remains:
         """Nothing is known."""

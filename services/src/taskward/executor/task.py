@@ -1,6 +1,6 @@
 """One run in the hands of the executor: what its features share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -41,6 +41,7 @@ class Task:
         outcome: the first error, or None.
         watch: what else can end the run, for features that make it wait; None where nothing is started.
         last_exit_code: of the command that ended last; None before one has.
+        used: rows that say what a command has used, for the block after it.
         aborted: whether a command was stopped before it ended.
     """
 
@@ -58,6 +59,7 @@ class Task:
     watch: Watch | None = None
     last_exit_code: int | None = None
     aborted: bool = False
+    used: Callable[[], Mapping[str, str]] = dict
 
     @property
     def run(self) -> RunId:

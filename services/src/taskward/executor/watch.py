@@ -86,6 +86,11 @@ class Watch:
         self._log, self._max_log_bytes = log, max_log_bytes
         self._deadline = float("inf")
         self._seen_bytes = 0
+        self._probes: list[Callable[[], Outcome | None]] = []
+
+    def observe(self, probe: Callable[[], Outcome | None]) -> None:
+        """From now on `probe` is asked on each tick, too: an outcome ends the run."""
+        self._probes.append(probe)
 
     def limit(self, seconds: float) -> None:
         """From now on, the run may take so long."""
@@ -132,6 +137,9 @@ class Watch:
             return failed(
                 f"task aborted - its log is larger than {self._max_log_bytes} bytes, the most that is allowed"
             )
+        for probe in self._probes:
+            if outcome := probe():
+                return outcome
         reason = self._abort_reason()
         return aborted(reason) if reason else None
 

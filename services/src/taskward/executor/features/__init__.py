@@ -16,6 +16,7 @@ from taskward.executor.features.live_log import LiveLog
 from taskward.executor.features.max_run_time import MaxRunTime
 from taskward.executor.features.mounts import Mounts
 from taskward.executor.features.os_groups import OsGroups
+from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.run_task_as_current_user import RunTaskAsCurrentUser
 from taskward.executor.features.superseder import Superseder
 from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
@@ -23,6 +24,6 @@ from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
 __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, RunTaskAsCurrentUser, ChainOfTrust,
-    Artifacts, Interactive, MaxRunTime,
+    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, ResourceMonitor,
+    RunTaskAsCurrentUser, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
 )  # fmt: skip
