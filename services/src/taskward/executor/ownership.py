@@ -11,12 +11,18 @@ def group_id(name: str) -> int:
     return _gid_of(name) if os.geteuid() == 0 else os.getegid()
 
 
-@cache
-def _gid_of(name: str) -> int:
+def group_of(name: str) -> int | None:
+    """The gid of any group of the system; None where there is none of that name."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        return os.getegid()
+        return None
+
+
+@cache
+def _gid_of(name: str) -> int:
+    gid = group_of(name)
+    return os.getegid() if gid is None else gid
 
 
 def give_to_group(path: Path | int, group: str, mode: int) -> None:

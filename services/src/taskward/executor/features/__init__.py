@@ -13,7 +13,9 @@ from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.interactive import Interactive
 from taskward.executor.features.live_log import LiveLog
+from taskward.executor.features.loopback import LoopbackAudio, LoopbackVideo
 from taskward.executor.features.max_run_time import MaxRunTime
+from taskward.executor.features.metadata import Metadata
 from taskward.executor.features.mounts import Mounts
 from taskward.executor.features.os_groups import OsGroups
 from taskward.executor.features.resource_monitor import ResourceMonitor
@@ -24,6 +26,6 @@ from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
 __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, ResourceMonitor,
-    RunTaskAsCurrentUser, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
+    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, ResourceMonitor, Metadata,
+    RunTaskAsCurrentUser, LoopbackAudio, LoopbackVideo, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
 )  # fmt: skip

@@ -1,0 +1,132 @@
+"""``features.loopbackVideo`` and ``loopbackAudio``: the devices, and what a machine without them says."""
+
+import grp
+import os
+from pathlib import Path
+
+import pytest
+
+from executor.bench import Bench, Result, shell
+from taskward.executor import loopback
+from taskward.executor.errors import EngineFailed
+from taskward.executor.features.loopback import LoopbackVideo
+from taskward.executor.loopback import Loopback
+
+
+def ask(bench: Bench, feature: str, *scopes: str, **payload: object) -> Result:
+    task = {"command": shell("echo $TASKCLUSTER_VIDEO_DEVICE"), "maxRunTime": 9, "features": {feature: True}, **payload}
+    return bench.run_payload(task, scopes=list(scopes))
+
+
+def modprobe(directory: Path, script: str) -> str:
+    """A search path with a kernel of the test's own."""
+    directory.mkdir()
+    program = directory / "modprobe"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(directory)
+
+
+def test_the_module_is_loaded_and_its_device_given_to_the_group(tmp_path: Path) -> None:
+    device = loopback.video(3, tmp_path)
+
+    device.provide(modprobe(tmp_path / "bin", f'echo "$@" > {tmp_path}/said; touch {tmp_path}/video3'))
+
+    found = (tmp_path / "video3").stat()
+    assert (tmp_path / "said").read_text() == "v4l2loopback video_nr=3\n"
+    assert found.st_mode & 0o777 == 0o660
+    assert os.geteuid() != 0 or found.st_gid == grp.getgrnam("video").gr_gid
+
+
+def test_a_device_that_is_there_needs_no_module(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+
+    loopback.video(0, tmp_path).provide(modprobe(tmp_path / "bin", "exit 1"))
+
+
+def test_a_sound_card_has_five_devices(tmp_path: Path) -> None:
+    (tmp_path / "snd").mkdir()
+    device = loopback.audio(16, tmp_path)
+
+    with pytest.raises(EngineFailed, match=r"did not make .*controlC16"):
+        device.provide(modprobe(tmp_path / "bin", "true"))
+
+    assert [path.name for path in device.files] == [
+        "controlC16", "pcmC16D0c", "pcmC16D0p", "pcmC16D1c", "pcmC16D1p",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [("echo 'Module x not found' >&2; exit 1", "cannot be loaded: Module x not found"), ("true", "did not make")],
+)
+def test_a_kernel_without_the_module_is_told(tmp_path: Path, script: str, text: str) -> None:
+    with pytest.raises(EngineFailed, match=text):
+        loopback.video(0, tmp_path).provide(modprobe(tmp_path / "bin", script))
+
+
+def test_a_machine_without_modprobe_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="no modprobe"):
+        loopback.video(0, tmp_path).provide(str(tmp_path))
+
+
+@pytest.mark.parametrize("feature", ["loopbackVideo", "loopbackAudio"])
+@pytest.mark.parametrize("scopes", [[], ["generic-worker:loopback"], ["generic-worker:loopback-video:other/pool"]])
+def test_a_device_needs_its_scope(bench: Bench, feature: str, scopes: list[str]) -> None:
+    result = ask(bench, feature, *scopes)
+
+    assert result.outcome.reason == "malformed-payload"
+    assert "requires scopes:" in result.log
+
+
+class Missing(LoopbackVideo):
+    def device(self) -> Loopback:
+        return Loopback("no_such_module", (), (Path("/dev/no-such-device"),), "video")
+
+
+class Present(LoopbackVideo):
+    path: Path
+
+    def device(self) -> Loopback:
+        return Loopback("unneeded", (), (self.path,), "video")
+
+
+def with_video(monkeypatch: pytest.MonkeyPatch, kind: type[LoopbackVideo]) -> None:
+    from taskward.executor import features
+
+    order = tuple(kind if each is LoopbackVideo else each for each in features.ORDER)
+    monkeypatch.setattr(features, "ORDER", order)
+
+
+@pytest.mark.parametrize("scope", ["generic-worker:loopback-video", "generic-worker:loopback-video:proj-x/linux"])
+def test_a_task_that_comes_to_the_wrong_machine_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    with_video(monkeypatch, Missing)
+
+    result = ask(bench, "loopbackVideo", scope)
+
+    assert result.outcome.reason == "malformed-payload"
+    assert (
+        "requires feature loopbackVideo, which this worker cannot provide: kernel module no_such_module" in result.log
+    )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("groups", [[], ["video"]])
+def test_a_task_finds_its_camera(bench: Bench, monkeypatch: pytest.MonkeyPatch, groups: list[str]) -> None:
+    Present.path = bench.state_dir / "video7"
+    Present.path.touch()
+    with_video(monkeypatch, Present)
+
+    result = ask(bench, "loopbackVideo", "*", osGroups=groups)
+
+    assert result.output == [str(Present.path)]
+    assert f"Loopback video device is available at {Present.path}" in result.log
+    assert ("Consider adding 'video' to payload.osGroups." in result.log) is (not groups)
+
+
+def test_a_sound_cards_number_ends_at_31(bench: Bench) -> None:
+    bench.configure("executor", loopback_audio_device_number=32)
+
+    assert ask(bench, "loopbackAudio", "*").outcome.reason == "internal-error"
