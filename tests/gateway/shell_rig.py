@@ -1,4 +1,4 @@
-"""The executor's side of shells, simulated: a socket that starts programs as this user, and web sockets that use them."""
+"""The executor's side of shells, simulated: programs that run as this user; and web sockets that use them."""
 
 import json
 import os
@@ -102,8 +102,19 @@ class Task:
                 os.close(shell.terminal)
                 shell.terminal = None
 
-    def terminal(self, query: str = "") -> "Terminal":
-        return Terminal(self._port, f"/shell/{self.secret}{query}")
+    def terminal(self, query: str = "", **options: Any) -> "Terminal":
+        return Terminal(self._port, f"/shell/{self.secret}{query}", **options)
+
+    @property
+    def pids(self) -> list[int]:
+        """The programs that run now."""
+        return [shell.process.pid for shell in self.shells.values() if shell.process.poll() is None]
+
+    def is_blocked(self) -> bool:
+        """Whether a program that a shell has started waits for its terminal."""
+        lists = [Path(f"/proc/{pid}/task/{pid}/children").read_text() for pid in self.pids]
+        children = " ".join(lists).split()
+        return any(Path(f"/proc/{pid}/wchan").read_text() == "wait_woken" for pid in children)
 
     def streams(self, *argv: str, tty: bool = False) -> "Streams":
         words = "".join(f"&command={word}" for word in argv)
@@ -157,8 +168,9 @@ class Task:
 class WebSocket:
     """A web socket of another library than the gateway's."""
 
-    def __init__(self, port: int, target: str) -> None:
-        self.socket = websocket.create_connection(f"ws://127.0.0.1:{port}{target}", timeout=PATIENCE_S)
+    def __init__(self, port: int, target: str, **options: Any) -> None:
+        url = f"ws://127.0.0.1:{port}{target}"
+        self.socket = websocket.create_connection(url, timeout=PATIENCE_S, **options)
         self.told: list[dict[str, Any]] = []
         self.output = b""
         self.code = 0
@@ -169,6 +181,8 @@ class WebSocket:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close(timeout=1)
+        if self.socket.sock is not None:
+            self.socket.sock.close()
 
     def cut(self) -> None:
         """The connection breaks, without a closing message."""
