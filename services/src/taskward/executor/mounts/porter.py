@@ -3,9 +3,11 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from socket import socket
 from typing import Any, Final
 
+from taskward.core.clock import format_time, parse_time
 from taskward.executor.mounts import fetch, unpack
 from taskward.executor.mounts.errands import Answer, Refused, serve
 from taskward.executor.mounts.place import Places, copy
@@ -71,12 +73,15 @@ def _hash(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
 
 def _latest(requests: Any, names: set[str]) -> dict[str, str]:
     """Cache name → the latest ``before``, of those that are wanted."""
-    before: dict[str, str] = {}
-    for request in requests:
-        name, when = _at(request, "cacheName"), str(_at(request, "before"))
-        if name in names:
-            before[name] = max(before.get(name, ""), when)
-    return before
+    before: dict[str, datetime] = {}
+    try:
+        for request in requests:
+            name, when = str(_at(request, "cacheName")), parse_time(_at(request, "before"))
+            if name in names:
+                before[name] = max(before.get(name, when), when)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Refused("the answer is not understood") from error
+    return {name: format_time(when) for name, when in before.items()}
 
 
 def _at(answer: Any, name: str) -> Any:
