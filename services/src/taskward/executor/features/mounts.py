@@ -1,9 +1,9 @@
 """Files, directories and caches that the payload wants in the task directory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from taskward.executor.errors import EngineFailed, MalformedPayload
+from taskward.executor.errors import EngineFailed
 from taskward.executor.features.feature import Feature
 from taskward.executor.mounts import formats, request, table
 from taskward.executor.mounts.caches import Caches, Used, give_back
@@ -25,6 +25,7 @@ class Mounts(Feature):
     """``payload.mounts``."""
 
     name = "Mounts/Caches"
+    switch = "enable_mounts"
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -39,10 +40,21 @@ class Mounts(Feature):
         """One for each cache; those for private artifacts are for the queue to check."""
         return [mount.scope for mount in self.task.payload.mounts if isinstance(mount, WritableCache)]
 
+    def flaws(self) -> Iterator[str]:
+        """Artifacts of tasks that this one does not depend on, formats that nobody can read here."""
+        task = self.task
+        for mount in task.payload.mounts:
+            if mount.format in formats.UNSUPPORTED:
+                yield f"[mounts] {mount.path}: format {mount.format} is not supported by this worker; compress otherwise"
+        for task_id in dict.fromkeys(each.task_id for each in map(_artifact, task.payload.mounts) if each is not None):
+            if task_id not in task.definition.get("dependencies", ()):
+                yield (
+                    f"[mounts] task.dependencies needs to include {task_id} since one or more of its artifacts "
+                    "are mounted"
+                )
+
     def start(self) -> None:
         """In the order of the payload."""
-        self._refuse_formats()
-        self._require_dependencies()
         with Site(self.task) as site:
             places = self._places(site)
             store = Store(self.task.layout.state_dir)
@@ -112,25 +124,8 @@ class Mounts(Feature):
                 raise MountFailed(f"two mounts want the same place: {place}")
         return places
 
-    def _refuse_formats(self) -> None:
-        for mount in self.task.payload.mounts:
-            if mount.format in formats.UNSUPPORTED:
-                raise MalformedPayload(
-                    f"[mounts] {mount.path}: format {mount.format} is not supported by this worker; "
-                    "compress it otherwise"
-                )
 
-    def _require_dependencies(self) -> None:
-        dependencies = self.task.definition.get("dependencies", ())
-        for task_id in {each.task_id for each in map(_content, self.task.payload.mounts) if each is not None}:
-            if task_id not in dependencies:
-                raise MalformedPayload(
-                    f"[mounts] task.dependencies needs to include {task_id} since one or more of its artifacts "
-                    "are mounted"
-                )
-
-
-def _content(mount: Mount) -> ArtifactContent | None:
+def _artifact(mount: Mount) -> ArtifactContent | None:
     return mount.content if isinstance(mount.content, ArtifactContent) else None
 
 
