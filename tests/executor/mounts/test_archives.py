@@ -101,7 +101,7 @@ def test_the_one_format_without_a_library_is_refused_by_name(mounting: Bench, fo
     result = mounting.run(shell("true"), mounts=[{**kind, "format": form, "content": content}])
 
     assert result.outcome.reason == "malformed-payload"
-    assert f"format {form} is not supported by this worker" in result.log
+    assert f"format {form} is not supported here" in result.log
 
 
 def test_an_encrypted_zip_is_refused_and_asks_nobody_for_a_password(mounting: Bench, web: Web, tmp_path: Path) -> None:

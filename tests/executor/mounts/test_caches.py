@@ -412,3 +412,23 @@ def test_artifacts_can_be_taken_from_a_cache_which_keeps_them(mounting: Bench) -
 
     assert result.content("public/count") == b"x\n"
     assert run(mounting, COUNT).output == ["2"]
+
+
+@pytest.mark.root
+def test_a_task_with_the_workers_rights_can_use_it_and_the_next_without_them(mounting: Bench, web: Web) -> None:
+    mounting.use(executor={"enable_run_task_as_current_user": True}, taskcluster={"root_url": web.url})
+    mount, scopes = payload(COUNT), [*SCOPES, "generic-worker:run-task-as-current-user:*"]
+
+    first = mounting.run_payload({**mount, "features": {"runTaskAsCurrentUser": True}}, scopes=scopes)
+
+    assert first.output == ["1"], first.log
+    assert run(mounting, COUNT).output == ["2"]
+
+
+def test_a_worker_that_does_not_offer_mounts_says_so(mounting: Bench) -> None:
+    mounting.configure("executor", enable_mounts=False)
+
+    result = run(mounting, COUNT)
+
+    assert result.outcome.reason == "malformed-payload"
+    assert "requires feature Mounts/Caches, which is not enabled on this worker pool" in result.log

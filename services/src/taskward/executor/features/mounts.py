@@ -45,7 +45,7 @@ class Mounts(Feature):
         task = self.task
         for mount in task.payload.mounts:
             if mount.format in formats.UNSUPPORTED:
-                yield f"[mounts] {mount.path}: format {mount.format} is not supported by this worker; compress otherwise"
+                yield f"[mounts] {mount.path}: format {mount.format} is not supported here; compress it otherwise"
         for task_id in dict.fromkeys(each.task_id for each in map(_artifact, task.payload.mounts) if each is not None):
             if task_id not in task.definition.get("dependencies", ()):
                 yield (

@@ -43,11 +43,11 @@ def show(site: Site, item: Item, target: int, place: str, *, read_only: bool) ->
         MountFailed: that directory is not the task's to cover.
         EngineFailed: the kernel refuses.
     """
-    uid, facts = site.identity.uid, item.facts
-    if os.fstat(target).st_uid != uid:
+    facts = item.facts
+    if os.fstat(target).st_uid != site.identity.uid:
         raise MountFailed(f"cannot mount on {place} since it does not belong to the task's user")
     try:
         with opened(item.content) as source:
-            kernel.show(source, target, read_only=read_only, owner=(facts.uid, uid) if facts else None)
+            kernel.show(source, target, read_only=read_only, owner=(facts.uid, site.shown_uid) if facts else None)
     except OSError as error:
         raise EngineFailed(f"cannot mount {item.content} on {place}: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """Decompression that no program of Debian's base does: brotli, lzip, framed snappy, zlib.
 
-All raise ValueError for data that is damaged or ends early, from descriptor to descriptor. They run in a process that may do nothing else.
+From descriptor to descriptor, in a process that may do nothing else. All raise ValueError for data that is damaged or
+ends early.
 """
 
 import lzma

@@ -105,6 +105,12 @@ class Site:
             return self.identity.uid
         return account.unused_uid(self.task.layout.state_dir / "locks" / "accounts")
 
+    @property
+    def shown_uid(self) -> int:
+        """Who the owner of mounted directories seems to be: whoever the commands run as."""
+        as_worker = "runTaskAsCurrentUser" in self.task.payload.features
+        return os.geteuid() if as_worker else self.identity.uid
+
     def can_map_owners(self) -> bool:
         """Whether what is on the shelves can have owners of its own."""
         return self.task.engine.isolated and kernel.can_map_owners(self.task.layout.state_dir)
