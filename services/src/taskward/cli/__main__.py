@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "doctor": ("taskward.cli.doctor:doctor", "Check this machine and the configuration."),
     "keys": ("taskward.cli.publickeys:keys", "Show the public keys that verifiers need."),
     "verify": ("taskward.cli.verify:verify", "Check the signatures of downloaded artifacts offline."),
+    "lint": ("taskward.cli.lint:lint", "Check tasks before they are created."),
     "schema": ("taskward.cli.schema:schema", "Print the JSON schema of task payloads."),
     "config": ("taskward.cli.config:config", "Show the configuration and what is made of it."),
     "version": ("taskward.cli.version:version", "Print the version."),

@@ -1,0 +1,119 @@
+"""What is wrong with a task, found without a worker and without Taskcluster: the worker's own checks, all of them."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+
+from taskward.core.clock import parse_time, utc_now
+from taskward.core.ids import RunId
+from taskward.core.record import Record
+from taskward.core.settings import ExecutorSettings, Settings
+from taskward.executor import features
+from taskward.executor.errors import MalformedPayload
+from taskward.executor.features.feature import admit, objections
+from taskward.executor.native import NativeEngine
+from taskward.executor.payload import Payload, PayloadRefused
+from taskward.executor.task import Task
+from taskward.executor.tasklog import TaskLog
+
+_LONGEST_RUN_TIME_S: Final = 7 * 86_400
+_SOME_RUN: Final = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`where` is a path in the task definition; `text` says why and what to do."""
+
+    where: str
+    text: str
+
+
+def queue_of(definition: Mapping[str, Any]) -> str:
+    """``<provisionerId>/<workerType>`` in either spelling; empty when there is none."""
+    old = (definition.get("provisionerId"), definition.get("workerType"))
+    return str(definition.get("taskQueueId") or ("/".join(map(str, old)) if all(old) else ""))
+
+
+def generous(task_queue_id: str, payload: Any) -> Settings:
+    """The settings of a worker that offers everything, for when it is not known which worker it will be."""
+    groups = payload.get("osGroups") if isinstance(payload, dict) else None
+    told = {
+        "taskcluster": {"root_url": "https://taskcluster.invalid", "client_id": "", "access_token_file": os.devnull},
+        "worker": {
+            "task_queue_id": task_queue_id,
+            "worker_group": "any",
+            "worker_id": "any",
+            "state_dir": "/nonexistent",
+            "max_run_time_s": _LONGEST_RUN_TIME_S,
+        },
+    }
+    settings = Settings.parse(told, task_queue_id)
+    switches = {each.name: True for each in fields(ExecutorSettings) if each.name.startswith("enable_")}
+    allowed = tuple(map(str, groups)) if isinstance(groups, list) else ()
+    return replace(settings, executor=ExecutorSettings(os_groups_allowed=allowed, **switches))  # type: ignore[arg-type]  # booleans, by their names
+
+
+def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Problem]:
+    """Every problem that a worker with these settings would have with the task."""
+    dates = list(_dates(definition))
+    yield from dates
+    try:
+        payload = Payload.parse("TASK", definition.get("payload"), settings.worker.max_run_time_s)
+    except PayloadRefused as refused:
+        yield from (_of_payload(line) for line in refused.problems)
+        return
+    except MalformedPayload as malformed:
+        yield Problem("payload", str(malformed))
+        return
+    if not dates:
+        yield from _of_features(definition, settings, payload)
+
+
+def _of_features(definition: Mapping[str, Any], settings: Settings, payload: Payload) -> Iterator[Problem]:
+    fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        task = _task(definition, settings, TaskLog(Path(os.devnull), fd))
+        task.payload = payload
+        for kind in features.ORDER:
+            feature = kind(task)
+            if not feature.requested():
+                continue
+            found = list(objections(feature))
+            yield from (Problem(f"feature {feature.name}", text) for text in found)
+            try:
+                if not found:
+                    admit(feature)
+            except MalformedPayload as malformed:
+                yield Problem(f"feature {feature.name}", str(malformed))
+    finally:
+        os.close(fd)
+
+
+def _task(definition: Mapping[str, Any], settings: Settings, log: TaskLog) -> Task:
+    """A run that is never begun: its features are asked, none is started, and Redis is not called."""
+    record = Record(_SOME_RUN, "claimed", "", definition, utc_now(), "any", "any", None, "", ())
+    return Task(record, settings, Redis(), log, NativeEngine(_SOME_RUN, settings.layout, settings.executor))
+
+
+def _dates(definition: Mapping[str, Any]) -> Iterator[Problem]:
+    times: dict[str, datetime] = {}
+    for name in ("created", "deadline", "expires"):
+        try:
+            times[name] = parse_time(definition[name])
+        except (ValueError, TypeError, AttributeError):
+            text = f"not a time of the form 2026-01-31T12:00:00.000Z: {str(definition[name])[:100]!r}"
+            yield Problem(name, text)
+    for earlier, later in (("created", "deadline"), ("deadline", "expires")):
+        if earlier in times and later in times and times[later] < times[earlier]:
+            yield Problem(later, f"{times[later]} is before {earlier}, {times[earlier]}")
+
+
+def _of_payload(line: str) -> Problem:
+    """From ``<path>: <why>``, as `validation.problems` writes it."""
+    path, _, why = line.partition(": ")
+    return Problem("payload" if path == "(root)" else f"payload.{path}", why)
