@@ -151,8 +151,8 @@ class Stack:
         return self.cluster.client(service)
 
     def create(self, command: list[Any], **more: Any) -> RunId:
-        """Creates a task whose payload is `command` and `more`; task properties go into `task`."""
-        task = more.pop("task", {})
+        """Creates a task whose payload is `command` and `more`; task properties are in `task`, its id in `task_id`."""
+        task, task_id = more.pop("task", {}), str(more.pop("task_id", None) or slugid.nice())
         now = datetime.now(UTC)
         definition = {
             "taskQueueId": QUEUE,
@@ -163,7 +163,6 @@ class Stack:
             "payload": {"command": command, "maxRunTime": 120, **more},
             **task,
         }
-        task_id = str(slugid.nice())
         self.client().createTask(task_id, definition)
         return RunId(task_id, 0)
 
