@@ -37,6 +37,7 @@ class Shell:
 
     def __init__(self, argv: tuple[str, ...], *, terminal: bool) -> None:
         self.name = secrets.token_urlsafe(16)
+        self._lock = threading.Lock()
         self.terminal: int | None = None
         if terminal:
             self.terminal, theirs = os.openpty()
@@ -56,8 +57,18 @@ class Shell:
             os.close(fd)
 
     def again(self) -> list[int]:
-        assert self.terminal is not None
-        return [os.dup(self.terminal)]
+        with self._lock:
+            assert self.terminal is not None
+            return [os.dup(self.terminal)]
+
+    def end(self) -> None:
+        """From any thread, more than once."""
+        with self._lock:
+            self.process.kill()
+            self.process.wait()
+            if self.terminal is not None:
+                os.close(self.terminal)
+                self.terminal = None
 
 
 class Task:
@@ -95,12 +106,8 @@ class Task:
         _try(lambda: self._listener.shutdown(socket.SHUT_RDWR))
         self._listener.close()
         self.path.unlink(missing_ok=True)
-        for shell in self.shells.values():
-            shell.process.kill()
-            shell.process.wait()
-            if shell.terminal is not None:
-                os.close(shell.terminal)
-                shell.terminal = None
+        for shell in list(self.shells.values()):
+            shell.end()
 
     def terminal(self, query: str = "", **options: Any) -> "Terminal":
         return Terminal(self._port, f"/shell/{self.secret}{query}", **options)
@@ -108,7 +115,7 @@ class Task:
     @property
     def pids(self) -> list[int]:
         """The programs that run now."""
-        return [shell.process.pid for shell in self.shells.values() if shell.process.poll() is None]
+        return [shell.process.pid for shell in list(self.shells.values()) if shell.process.poll() is None]
 
     def is_blocked(self) -> bool:
         """Whether a program that a shell has started waits for its terminal."""
@@ -157,7 +164,8 @@ class Task:
             while packet := _try(lambda: connection.recv(LARGEST_MESSAGE)):
                 self.received.append(decode(packet))
                 if isinstance(self.received[-1], End):
-                    shell.process.kill()
+                    self.shells.pop(shell.name, None)
+                    shell.end()
 
     @staticmethod
     def _wait(shell: Shell, connection: socket.socket) -> None:

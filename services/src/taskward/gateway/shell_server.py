@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from taskward.gateway.errors import SessionOver, ShellRefused
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.shell_channel import Channel
 from taskward.gateway.shell_host import ask
-from taskward.gateway.shell_session import Session
+from taskward.gateway.shell_session import Seat, Session
 from taskward.gateway.shell_talk import Streams, Talk, Terminal
 
 NORMAL, GOING_AWAY, RESTARTING, TAKEN_OVER = 1000, 1001, 1012, 4409
@@ -136,29 +136,32 @@ class ShellServer:
         return session
 
     async def _converse(self, session: Session, channel: Channel, talk: Talk, call: Call) -> None:
-        if session.channel is not None:
-            await session.channel.close(TAKEN_OVER, "another connection goes on with this session")
-        if not session.outputs:  # ended while we waited
+        while session.seat is not None:
+            session.seat.dismiss(TAKEN_OVER, "another connection goes on with this session")
+            await session.seat.left.wait()
+        if session.name not in self._sessions:  # ended while we waited
             await channel.close(SessionOver.code, str(SessionOver()))
             return
         if farewell := self._farewells.pop(session.name, None):
             farewell.cancel()
-        missed = session.join(channel, call.offset) - call.offset
+        seat = Seat()
+        missed = session.join(seat, call.offset) - call.offset
         sending = asyncio.ensure_future(talk.send(session, max(0, missed)))
         taking = asyncio.ensure_future(_take_all(talk, session, channel))
         try:
-            await asyncio.wait({sending, taking}, return_when=asyncio.FIRST_COMPLETED)
+            await _first(sending, taking, seat.dismissed)
         finally:
             await _end(sending)
             await _end(taking)
+            session.leave()
+            seat.left.set()
+        closing = seat.dismissed.result() if seat.dismissed.done() else _closing(session)
+        if not seat.dismissed.done():
             self._part(session, channel, call)
-        await channel.close(*_closing(session))
+        await channel.close(*closing)
 
     def _part(self, session: Session, channel: Channel, call: Call) -> None:
-        """The web socket goes; what becomes of its shell?"""
-        if session.channel is not channel:
-            return  # another one has it
-        session.leave(channel)
+        """The web socket goes by itself; what becomes of its shell?"""
         if session.over is not None or channel.left_for_good or not call.keeps:
             self._end(session)
         else:
@@ -173,15 +176,17 @@ class ShellServer:
     async def _close_all(self) -> None:
         sessions = list(self._sessions.values())
         self._sessions.clear()
-        channels = [session.channel for session in sessions if session.channel is not None]
         for session in sessions:
-            session.channel = None  # nobody ends it when its web socket goes
-        closing: list[Awaitable[None]] = [channel.close(RESTARTING, "the gateway restarts") for channel in channels]
-        await asyncio.gather(*closing, return_exceptions=True)
-        for task in list(self._tasks):
-            task.cancel()
+            if session.seat is not None:
+                session.seat.dismiss(RESTARTING, "the gateway restarts")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STOPS_WITHIN_S / 2)
         for session in sessions:
             session.drop()
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _take_all(talk: Talk, session: Session, channel: Channel) -> None:

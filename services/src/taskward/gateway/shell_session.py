@@ -13,7 +13,6 @@ from typing import Final
 
 from taskward.core.ids import RunId
 from taskward.core.shell import Ended, Exited
-from taskward.gateway.shell_channel import Channel
 from taskward.gateway.shell_host import Host
 from taskward.gateway.shell_output import Output
 
@@ -26,18 +25,31 @@ _READY_PAUSE_S: Final = 0.002
 _LOCAL_FLAGS: Final = 3
 
 
+class Seat:
+    """A web socket that is connected to a session: `dismissed` asks it to go, with a closing code and a reason."""
+
+    def __init__(self) -> None:
+        self.dismissed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        self.left = asyncio.Event()
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Ask it to go; `left` tells when it does not use the session any more."""
+        if not self.dismissed.done():
+            self.dismissed.set_result((code, reason))
+
+
 class Session:
     """See the module's text.
 
     Attributes:
         outputs: a terminal, or standard output and error.
-        channel: the web socket that is connected now.
+        seat: the web socket that is connected now.
         over: how it ended; set once everything that it printed is in `outputs`.
     """
 
     def __init__(self, run: RunId, host: Host, first_offset: int = 0) -> None:
         self.run, self.name = run, host.session
-        self.channel: Channel | None = None
+        self.seat: Seat | None = None
         self.over: Exited | Ended | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
@@ -64,19 +76,18 @@ class Session:
         if output in self._held and output.end - offset < AHEAD_BYTES:
             self._release(output)
 
-    def join(self, channel: Channel, offset: int) -> int:
-        """`channel` reads from now on; returns where it begins: at `offset`, or at what is nearest to it here."""
-        self.channel = channel
+    def join(self, seat: Seat, offset: int) -> int:
+        """`seat` reads from now on; returns where it begins: at `offset`, or at what is nearest to it here."""
+        self.seat = seat
         for output in self.outputs:
             output.taken = min(max(offset, output.start), output.end)
         return self.outputs[0].taken
 
-    def leave(self, channel: Channel) -> None:
-        """`channel` is not connected any more; nobody reads, so nothing holds the shell."""
-        if self.channel is channel:
-            self.channel = None
-            for output in list(self._held):
-                self._release(output)
+    def leave(self) -> None:
+        """Nobody is connected any more, so nothing holds the shell."""
+        self.seat = None
+        for output in list(self._held):
+            self._release(output)
 
     async def until_ready(self) -> None:
         """Waits until the shell has its terminal in hand: what is typed before would be echoed twice."""
@@ -135,7 +146,7 @@ class Session:
             self._loop.remove_reader(output.fd)
             if self._news is not None and all(each.closed for each in self.outputs):
                 self._finish()
-        elif self.channel is not None and output.end - output.taken >= AHEAD_BYTES:
+        elif self.seat is not None and output.end - output.taken >= AHEAD_BYTES:
             self._loop.remove_reader(output.fd)
             self._held.add(output)
         self._changed.set()
