@@ -85,7 +85,7 @@ def test_a_task_is_aborted_when_memory_stays_short(bench: Bench) -> None:
 def test_protection_can_be_disabled(bench: Bench) -> None:
     bench.configure("executor", **ALWAYS_SHORT, disable_oom_protection=True)
 
-    result = bench.run(shell("sleep 1.8"))
+    result = bench.run(shell("sleep 2.5"))
 
     assert result.outcome.succeeded
     assert result.log.count("OOM protections are disabled, continuing task...") == 1
@@ -96,7 +96,7 @@ def test_a_small_task_is_not_aborted_for_its_neighbours(bench: Bench) -> None:
     worker = type(bench.settings.worker)(**{**vars(bench.settings.worker), "capacity": 2})
     bench.settings = type(bench.settings)(**{**vars(bench.settings), "worker": worker})
 
-    result = bench.run(shell("sleep 1.5"))
+    result = bench.run(shell("sleep 2.5"))
 
     assert result.outcome.succeeded
     assert "This task uses little of it, continuing task..." in result.log
@@ -151,3 +151,36 @@ def test_the_machine_is_read_from_the_kernel(tmp_path: Path) -> None:
     machine = Machine.read(tmp_path / "meminfo")
 
     assert (machine.total_bytes, machine.used_bytes) == (102_400, 61_440)
+
+
+def test_a_machine_that_tells_nothing_spoils_no_task(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing() -> Machine:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Machine, "read", nothing)
+
+    result = bench.run([["true"]], features={"resourceMonitor": True})
+
+    assert result.outcome.succeeded
+    assert "cannot be read, nothing is monitored" in result.log
+    assert not result.entries
+
+
+def test_looking_costs_less_than_a_hundredth_of_a_processor(bench: Bench) -> None:
+    run = bench.claim({"command": shell("for i in $(seq 300); do sleep 30 & done; wait"), "maxRunTime": 90})
+    job = bench.start(run)
+    bench.wait_for_line(run, "Executing command")
+    time.sleep(1.5)
+    before = cpu_s(job.pid)
+    time.sleep(3)
+    used_s = cpu_s(job.pid) - before
+    bench.records.abort(run, "canceled")
+    assert job.wait() == 0
+
+    assert used_s / 3 < 0.02  # the waiting itself included; the clock of the kernel ticks in hundredths
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100

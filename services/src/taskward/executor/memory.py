@@ -49,36 +49,42 @@ class Stretch:
     """Averages and peaks of the samples since the last time they were asked for."""
 
     def __init__(self) -> None:
-        self._samples: list[Machine] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._count = self._available_bytes = self._used_bytes = self._peak_bytes = self._total_bytes = 0
         self._task_peak_bytes: int | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no sample yet."""
-        return not self._samples
+        return self._count == 0
 
     def add(self, sample: Sample) -> None:
-        """One more; long stretches are thinned out."""
-        self._samples.append(sample.machine)
-        if len(self._samples) > MOST_SAMPLES:
-            peak = max(self._samples, key=lambda each: each.used_bytes)
-            self._samples = [*self._samples[::2], peak]
-        if sample.task.memory_bytes is not None:
-            self._task_peak_bytes = max(self._task_peak_bytes or 0, sample.task.memory_bytes)
+        """One more."""
+        machine, task_bytes = sample.machine, sample.task.memory_bytes
+        self._count += 1
+        self._available_bytes += machine.available_bytes
+        self._used_bytes += machine.used_bytes
+        self._peak_bytes = max(self._peak_bytes, machine.used_bytes)
+        self._total_bytes = machine.total_bytes
+        if task_bytes is not None:
+            self._task_peak_bytes = max(self._task_peak_bytes or 0, task_bytes)
 
     def take(self) -> Mapping[str, str]:
         """The lines that generic-worker writes after a command, and one about the task alone; begins anew."""
-        samples, self._samples = self._samples, []
-        task_peak_bytes, self._task_peak_bytes = self._task_peak_bytes, None
-        if not samples:
+        if self.is_empty:
             return {}
         rows = {
-            "Average Available System Memory": size(sum(each.available_bytes for each in samples) / len(samples)),
-            "Average System Memory Used": size(sum(each.used_bytes for each in samples) / len(samples)),
-            "Peak System Memory Used": size(max(each.used_bytes for each in samples)),
-            "Total System Memory": size(samples[-1].total_bytes),
+            "Average Available System Memory": size(self._available_bytes / self._count),
+            "Average System Memory Used": size(self._used_bytes / self._count),
+            "Peak System Memory Used": size(self._peak_bytes),
+            "Total System Memory": size(self._total_bytes),
         }
-        return rows if task_peak_bytes is None else {**rows, "Peak Task Memory Used": size(task_peak_bytes)}
+        if self._task_peak_bytes is not None:
+            rows["Peak Task Memory Used"] = size(self._task_peak_bytes)
+        self._begin()
+        return rows
 
 
 class Series:

@@ -46,6 +46,11 @@ class ResourceMonitor(Feature):
 
     def start(self) -> None:
         """Attaches itself to the wait for the commands, and to the block of lines after each."""
+        try:
+            Machine.read()
+        except (OSError, KeyError, ValueError) as error:
+            self.task.log.warn(f"The memory of this machine cannot be read, nothing is monitored: {error}")
+            return
         self._began_s = time.monotonic()
         self.task.used = self._stretch.take
         if self.task.watch is not None:
@@ -64,11 +69,13 @@ class ResourceMonitor(Feature):
         began_s = time.monotonic()
         if began_s < self._next_s and not self._stretch.is_empty:
             return None
+        cost_s = -time.thread_time()
         sample = Sample(began_s - self._began_s, Machine.read(), self.task.engine.usage())
         self._stretch.add(sample)
         self._series.add(sample)
         outcome = self._judge(sample)
-        self._next_s = began_s + max(PERIOD_S, (time.monotonic() - began_s) / _SHARE)
+        cost_s += time.thread_time()
+        self._next_s = began_s + max(PERIOD_S, cost_s / _SHARE)
         return outcome
 
     def _judge(self, sample: Sample) -> Outcome | None:
