@@ -1,6 +1,7 @@
 """Which formats there are, how to tell them, and which program or function reads them.
 
-A compressed archive is read by two processes, as ``tar --zstd`` does: one decompresses, the other unpacks.
+A compressed archive is read by two processes, as ``tar --xz`` does: one decompresses, the other unpacks. Where
+decompression costs less than the pipe between them, `bsdtar` does both.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,8 @@ DECOMPRESSORS: Final[dict[str, Decompressor]] = {
     "zz": decode.zlib_stream,
 }
 
+_QUICK: Final = ("lz4", "zst")
+
 _BEGINNINGS: Final[dict[str, tuple[bytes, ...]]] = {
     "7z": (b"7z\xbc\xaf\x27\x1c",),
     "bz2": (b"BZh",),
@@ -43,6 +46,12 @@ _BEGINNINGS: Final[dict[str, tuple[bytes, ...]]] = {
 def compression(name: str) -> str:
     """The compression of an archive format; empty for those that have none around them."""
     return name.removeprefix("tar.") if name.startswith("tar.") else ""
+
+
+def separate_compression(name: str) -> str:
+    """The compression that a process of its own undoes before an archive is unpacked; empty for none."""
+    found = compression(name)
+    return "" if found in _QUICK else found
 
 
 def looks_like(name: str, beginning: bytes) -> bool:

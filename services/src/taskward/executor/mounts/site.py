@@ -31,6 +31,7 @@ class Site:
         self.identity = task.engine.identity
         self.peer = Peer(task)
         self._porter: Errands | None = None
+        self._maps_owners: bool | None = None
 
     def __enter__(self) -> "Site":
         return self
@@ -113,7 +114,9 @@ class Site:
 
     def can_map_owners(self) -> bool:
         """Whether what is on the shelves can have owners of its own."""
-        return self.task.engine.isolated and kernel.can_map_owners(self.task.layout.state_dir)
+        if self._maps_owners is None:
+            self._maps_owners = self.task.engine.isolated and kernel.can_map_owners(self.task.layout.state_dir)
+        return self._maps_owners
 
     def _ca(self) -> str:
         """Certificates of the deployment, which the task's user may be unable to read."""

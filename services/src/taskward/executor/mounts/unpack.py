@@ -6,6 +6,7 @@ writes through no symbolic link; set-uid bits and owners are not restored.
 """
 
 import contextlib
+import fcntl
 import os
 import resource
 import select
@@ -23,7 +24,7 @@ from taskward.executor.mounts.confine import confine
 from taskward.executor.mounts.errands import Answer, Refused
 
 _BSDTAR: Final = (
-    "bsdtar", "-x", "-v", "-f", "-", "--no-same-owner", "--no-same-permissions", "--no-acls", "--no-xattrs",
+    "bsdtar", "-x", "-v", "-f", "-", "-b", "2048", "--no-same-owner", "--no-same-permissions", "--no-acls", "--no-xattrs",
     "--no-fflags", "--no-mac-metadata",
 )  # fmt: skip
 _ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -64,8 +65,10 @@ def unpack(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
     os.fchdir(target)
     words, told = os.pipe2(os.O_CLOEXEC)
     entry = source
-    if name := formats.compression(job.format):
+    if name := formats.separate_compression(job.format):
         entry, pipe = os.pipe2(os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a user may have used up what it may have of this memory
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         job.start(_decompressor(name), source, pipe, told, target=None)
         os.close(pipe)
     job.start(_BSDTAR, entry, told, told, target=target)
