@@ -162,3 +162,16 @@ def test_without_root_a_task_has_the_workers_groups_only(bench: Bench, name: str
     if not works:
         assert "task payload contains unsupported osGroups: [users]" in result.log
         assert result.outcome.reason == "malformed-payload"
+
+
+@pytest.mark.root
+def test_a_killed_worker_leaves_no_membership(bench: Bench, group: str) -> None:
+    run = bench.claim({"command": shell("echo go; sleep 1000"), "maxRunTime": 900, "osGroups": [group]}, scopes=["*"])
+    first = bench.start(run)
+    bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
+    assert len(grp.getgrnam(group).gr_mem) == 1
+    first.kill()
+
+    assert bench.start(run).wait() == 0
+
+    assert grp.getgrnam(group).gr_mem == []

@@ -1,6 +1,7 @@
 """``payload.supersederUrl``: a task that is superseded is not run; one whose superseder lies is."""
 
 import json
+import os
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -10,6 +11,7 @@ import slugid
 
 from executor.bench import Bench, Result, shell
 from simulators.superseder import Behaviour, Superseder, answers
+from taskward.core.record import Records
 from taskward.executor.superseding import NoAnswer, is_askable, newest
 
 NEWER = "AAAAAAAAQAaAAAAAAAAAAA"
@@ -161,3 +163,19 @@ def test_the_first_of_the_list_is_the_newest() -> None:
     assert newest({"supersedes": [ME, NEWER]}, ME) == ME
     with pytest.raises(NoAnswer):
         newest({"supersedes": [NEWER]}, slugid.nice())
+
+
+def test_the_successor_is_published_though_the_worker_died_in_between(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Superseder(answers(lambda me: {"supersedes": [NEWER, me]})) as service:
+        run = bench.claim({"command": shell("echo ran"), "maxRunTime": 9, "supersederUrl": service.url})
+        with monkeypatch.context() as dying:
+            dying.setattr(Records, "fan_out", lambda *_: os._exit(9))
+            assert bench.start(run).wait() == 9
+        assert bench.start(run).wait() == 0
+
+    result = bench.result(run)
+    assert result.outcome.reason == "superseded"
+    assert json.loads(result.content("public/superseded-by.json")) == {"taskId": NEWER}
+    assert len(service.asked) == 1
