@@ -24,8 +24,8 @@ from taskward.executor.mounts.confine import confine
 from taskward.executor.mounts.errands import Answer, Refused
 
 _BSDTAR: Final = (
-    "bsdtar", "-x", "-v", "-f", "-", "-b", "2048", "--no-same-owner", "--no-same-permissions", "--no-acls", "--no-xattrs",
-    "--no-fflags", "--no-mac-metadata",
+    "bsdtar", "-x", "-v", "-f", "-", "-b", "2048", "--no-same-owner", "--no-same-permissions", "--no-acls",
+    "--no-xattrs", "--no-fflags", "--no-mac-metadata",
 )  # fmt: skip
 _ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 _MEMORY_BYTES: Final = 4 << 30
