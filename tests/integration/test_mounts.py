@@ -1,14 +1,14 @@
 """Mounts on a whole worker: artifacts of other tasks through the proxy, by their name and by the index."""
 
 import hashlib
-import os
+import signal
 
 import taskcluster
 
 from taskward.core.ids import RunId
 
 from .conftest import needs_root
-from .stack import Stack, until
+from .stack import QUEUE, Stack, send, until
 
 ARCHIVE = "mkdir -p d && echo hello > d/file && tar -czf a.tar.gz d"
 
@@ -62,20 +62,32 @@ def test_a_private_artifact_needs_the_tasks_own_scope_also_when_it_is_here_alrea
     assert "hello" not in log
 
 
+OWN_ADDRESS = """
+import hashlib, os
+key = f"{os.environ['TASK_ID']}/{os.environ['RUN_ID']}".encode()
+high, low = divmod(int.from_bytes(hashlib.sha256(key).digest()[:4], "big") % (254 * 254), 254)
+print(f"127.77.{high + 1}.{low + 1}")
+"""
+
+
 def test_the_way_to_the_proxy_is_closed_when_the_commands_begin(stack: Stack) -> None:
     before = producer(stack, "public/a.tar.gz")
     port = stack.settings.others["proxy"]["port"]
-    script = (
-        f"for i in $(seq 1 3); do curl -s -o /dev/null -w '%{{http_code}} ' http://127.77.$i.$i:{port}/api/queue/v1/ping; "
-        "done; env | grep -c PROXY_URL"
-    )
-    run, resolution = stack.run(
-        [["bash", "-c", f"{script}; true"]], mounts=[archive(before, "public/a.tar.gz")], task=after(before)
-    )
+    ask = f"curl -s -m 10 -o /dev/null -w 'status=%{{http_code}}' http://$address:{port}/api/queue/v1/ping || true"
+    script = f'address=$(python3 -c "$CODE"); {ask}; echo; env | grep -c PROXY_URL || true'
 
-    assert resolution == ("completed", "completed")
+    statuses = []
+    for features in ({"taskclusterProxy": True}, {}):
+        run, resolution = stack.run(
+            [["bash", "-c", script]], mounts=[archive(before, "public/a.tar.gz")], task=after(before),
+            env={"CODE": OWN_ADDRESS}, features=features,
+        )  # fmt: skip
+        assert resolution == ("completed", "completed")
+        statuses.append(next(line for line in stack.log(run).splitlines() if line.startswith("status=")))
+
+    assert statuses[0] == "status=200"
+    assert statuses[1] != "status=200"
     assert not list(stack.redis().scan_iter("tw:peer:*"))
-    assert stack.log(run).splitlines()[-3:][0] is not None
 
 
 def test_content_can_be_found_by_the_index(stack: Stack) -> None:
@@ -111,4 +123,64 @@ def test_a_file_mount_is_what_was_published_not_how_it_was_stored(stack: Stack) 
 
     assert resolution == ("completed", "completed"), stack.log(user)
     assert sha256 in stack.log(user)
-    assert os.path.exists(stack.state_dir / "downloads")
+    assert list(stack.state_dir.glob("downloads/*/content"))
+
+
+def cache(name: str) -> dict[str, object]:
+    return {"directory": "c", "cacheName": name}
+
+
+COUNT = ["bash", "-c", "echo x >> c/count; echo count=$(wc -l < c/count)"]
+
+
+def count(stack: Stack, name: str) -> int:
+    """How many tasks have used the cache, this one included."""
+    run, resolution = stack.run([COUNT], mounts=[cache(name)], task={"scopes": [f"generic-worker:cache:{name}"]})
+    assert resolution == ("completed", "completed"), stack.log(run)
+    return int(next(line for line in stack.log(run).splitlines() if line.startswith("count=")).partition("=")[2])
+
+
+def test_a_cache_is_handed_from_task_to_task(stack: Stack) -> None:
+    assert [count(stack, "steady") for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_purge_request_reaches_the_worker(stack: Stack) -> None:
+    assert count(stack, "purged") == 1
+    stack.client(taskcluster.PurgeCache).purgeCache(QUEUE, {"cacheName": "purged"})
+
+    until(lambda: count(stack, "purged") == 1, "the cache is purged", 30, 0.5)
+
+
+def test_a_cache_whose_executor_was_killed_is_thrown_away(own_stack: Stack) -> None:
+    stack = own_stack
+    assert count(stack, "torn") == 1
+    run = stack.create(
+        [["bash", "-c", "echo half > c/half; sleep 1000"]],
+        mounts=[cache("torn")], task={"scopes": ["generic-worker:cache:torn"]},
+    )  # fmt: skip
+    stack.phase(run, "running")
+    until(lambda: list(stack.state_dir.glob("caches/*/content/half")), "the task writes")
+
+    send(stack.pids("executor"), signal.SIGKILL)
+
+    assert stack.resolution(run) == ("exception", "worker-shutdown")
+    stack.client().cancelTask(run.task_id)
+    assert count(stack, "torn") == 1
+    until(lambda: not list(stack.state_dir.glob("caches/*/content/half")), "what was torn is deleted")
+
+
+def test_a_task_without_the_scope_of_a_cache_is_malformed(stack: Stack) -> None:
+    run, resolution = stack.run([COUNT], mounts=[cache("secret")])
+
+    assert resolution == ("exception", "malformed-payload")
+    assert "generic-worker:cache:secret" in stack.log(run)
+
+
+def test_an_artifact_that_does_not_exist_fails_the_task(stack: Stack) -> None:
+    before = producer(stack, "public/a.tar.gz")
+
+    run, resolution = stack.run([["true"]], mounts=[archive(before, "public/none")], task=after(before))
+
+    assert resolution == ("failed", "failed")
+    assert "[taskcluster:error] [mounts] Could not fetch from task" in stack.log(run)
+    assert "404" in stack.log(run)

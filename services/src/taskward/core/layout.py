@@ -14,6 +14,9 @@ locks/upload/       tw-uploader 0755            proof of life of uploaders
 logs/               root:tw-logs 0750           one directory a run: live.log, done
 outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
 tasks/              root 0711                   one directory a run, owned by its own user, 0700
+caches/             root 0700                   writable caches of tasks, one directory each: item.json, content
+downloads/          root 0700                   content of mounts, one directory for each artifact or URL
+unpacked/           root 0700                   read-only directories of mounts, one directory for each archive
 secrets/ROLE/       that role 0500              redis-password, access-token
 secrets/admin/      tw-redis 0500               redis.conf, users.acl, the administrator's password
 run/taskward.toml   root 0644                   the resolved configuration, without any secret
