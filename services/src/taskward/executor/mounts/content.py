@@ -30,7 +30,7 @@ def extract(site: Site, archive: Fetched, form: str, place: str, uid: int, targe
     """
     site.say(f"Extracting {form} file {archive.place} to '{place}'")
     try:
-        site.unpack_as(uid, archive.fd, form, target)
+        site.unpack_as(uid, archive.fd, archive.sha256, form, target)
     except MountFailed as error:
         text = str(error).removeprefix("[mounts] ")
         raise MountFailed(f"Could not extract {form} file {archive.place} to '{place}': {text}") from error

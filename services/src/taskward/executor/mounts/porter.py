@@ -1,7 +1,5 @@
 """What is done for a task's mounts with the rights of the task's user: downloads, hashes, files and places."""
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from socket import socket
@@ -9,12 +7,12 @@ from typing import Any, Final
 
 from taskward.core.clock import format_time, parse_time
 from taskward.executor.mounts import fetch, unpack
+from taskward.executor.mounts.digest import sha256_of
 from taskward.executor.mounts.errands import Answer, Refused, serve
 from taskward.executor.mounts.place import Places, copy
 
 _SLACK_S: Final = 60.0
 _PURGES_WITHIN_S: Final = 20.0
-_PIECE_BYTES: Final = 1 << 20
 
 
 def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]:
@@ -64,11 +62,8 @@ def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]
 
 
 def _hash(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
-    digest, at = hashlib.sha256(), 0
-    while piece := os.pread(received[0], _PIECE_BYTES, at):
-        digest.update(piece)
-        at += len(piece)
-    return {"sha256": digest.hexdigest(), "size": at}, ()
+    sha256, size_bytes = sha256_of(received[0])
+    return {"sha256": sha256, "size": size_bytes}, ()
 
 
 def _latest(requests: Any, names: set[str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ class Site:
         )  # fmt: skip
         return {"format": form, "limits": asdict(limits)}
 
-    def unpack_as(self, uid: int, source: int, form: str, target: int) -> None:
+    def unpack_as(self, uid: int, source: int, sha256: str, form: str, target: int) -> None:
         """An archive into an open directory that is `uid`'s, by processes of that user, which nobody else is.
 
         Raises:
@@ -89,14 +89,14 @@ class Site:
             TaskEnded: the run must stop; but for the task's own user, nothing works on the directory any more.
         """
         if uid == self.identity.uid:
-            self.porter.ask("unpack", source, target, **self.unpacking(form))
+            self.porter.ask("unpack", source, target, sha256=sha256, **self.unpacking(form))
             return
         rights = spawn.Rights(Identity(str(uid), uid, uid, self.identity.home), True, "", (), 0)
         longest_s = self._settings.mount_timeout_s + _SLACK_S
         connection = spawn.call(rights, serve({"unpack": unpack.unpack}, longest_s))
         try:
             with Errands(connection, self.watch.wait) as errands:
-                errands.ask("unpack", source, target, **self.unpacking(form))
+                errands.ask("unpack", source, target, sha256=sha256, **self.unpacking(form))
         finally:
             processes.kill_user(uid, uid)
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -21,6 +22,7 @@ from typing import Any, Final, NoReturn
 from taskward.core.process import die_with_parent
 from taskward.executor.mounts import formats
 from taskward.executor.mounts.confine import confine
+from taskward.executor.mounts.digest import sha256_of
 from taskward.executor.mounts.errands import Answer, Refused
 
 _BSDTAR: Final = (
@@ -57,6 +59,9 @@ class Limits:
 def unpack(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
     """Handler: the archive `received[0]` of ``format`` into the open directory `received[1]`.
 
+    The archive must have ``sha256``. What was unpacked is shared under that hash, so it is not enough that the process
+    which talked to a server, and might have been taken over by it, told it: it is made here again, meanwhile.
+
     Raises:
         Refused: it cannot be unpacked, or is larger than the limits.
     """
@@ -76,7 +81,11 @@ def unpack(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
     if entry != source:
         os.close(entry)
     os.close(told)
-    job.watch(words)
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(sha256_of, source)
+        job.watch(words)
+        if digest.result()[0] != request["sha256"]:
+            raise Refused("it is not what was downloaded")
     return {"bytes": job.most_seen, "entries": job.entries}, ()
 
 
