@@ -11,11 +11,12 @@ from typing import Final, Self
 from taskward.core.process import die_with_parent
 from taskward.core.shell import short_address
 from taskward.executor.errors import EngineFailed
-from taskward.executor.shell.host import MOST_CONNECTIONS, Host
+from taskward.executor.shell.host import Host
 from taskward.executor.shell.session import Starter
 from taskward.executor.spawn import Child
 
-_STOPS_WITHIN_MS: Final = 5000
+_STOPS_WITHIN_S: Final = 5.0
+_BACKLOG: Final = 128
 
 
 class ShellServer:
@@ -46,7 +47,7 @@ class ShellServer:
         with contextlib.suppress(BrokenPipeError):  # it has died already
             os.write(self._stop, b".")
         os.close(self._stop)
-        if not select.select([self._process], [], [], _STOPS_WITHIN_MS / 1000)[0]:
+        if not select.select([self._process], [], [], _STOPS_WITHIN_S)[0]:
             os.kill(self._process.pid, signal.SIGKILL)
             select.select([self._process], [], [])
         self._process.ended()
@@ -80,7 +81,7 @@ def _listen(path: Path) -> socket.socket:
                 os.umask(before)
         if os.geteuid() == 0:
             os.chown(path, 0, path.parent.stat().st_gid, follow_symlinks=False)
-        listener.listen(MOST_CONNECTIONS)
+        listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise
