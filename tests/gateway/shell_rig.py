@@ -180,7 +180,7 @@ class WebSocket:
         url = f"ws://127.0.0.1:{port}{target}"
         self.socket = websocket.create_connection(url, timeout=PATIENCE_S, **options)
         self.told: list[dict[str, Any]] = []
-        self.output = b""
+        self.output: bytes = b""
         self.code = 0
         self.reason = ""
 

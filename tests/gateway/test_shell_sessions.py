@@ -168,7 +168,7 @@ def test_five_megabytes_go_in_whole(task: Task) -> None:
             streams.send(0, b"x" * 100_000)
         streams.send(102)
         streams.until_closed()
-    assert streams.output.strip() == b"5000000"
+        assert streams.output.strip() == b"5000000"
 
 
 def test_version_1_can_have_a_terminal(task: Task) -> None:
@@ -185,7 +185,7 @@ def test_version_1_can_pause(task: Task) -> None:
         streams.send(101)
         streams.send(100)
         streams.until_closed()
-    assert streams.output.endswith(b"300000\n")
+        assert streams.output.endswith(b"300000\n")
 
 
 def test_version_1_is_told_of_trouble_in_its_own_words(task: Task) -> None:

@@ -56,7 +56,7 @@ class Session:
         self._input: int | None = host.descriptors[0]
         self._is_terminal = len(host.descriptors) == 1
         readable = host.descriptors if self._is_terminal else host.descriptors[1:]
-        self.outputs = tuple(Output(fd, first_offset) for fd in readable)
+        self.outputs: tuple[Output, ...] = tuple(Output(fd, first_offset) for fd in readable)
         self._news: Exited | Ended | None = None
         self._changed = asyncio.Event()
         self._held: set[Output] = set()

@@ -10,4 +10,3 @@ PROVENANCE: Final = "public/provenance.intoto.json"
 
 DOCUMENT_NAMES: Final = frozenset({CLEAR_SIGNED, DOCUMENT, DETACHED_SIGNATURE, CERTIFICATE, PROVENANCE})
 """What the signer makes; never part of what it certifies."""
-
