@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -159,3 +160,14 @@ def test_a_script_that_ends_itself_with_an_error_fails(bench: Bench, lines: list
 
 def test_a_script_has_its_shell_whatever_its_path_is(bench: Bench) -> None:
     assert bench.run(["echo a"], env={"PATH": "/nowhere"}).output == ["a"]
+
+
+def test_a_script_runs_also_when_the_worker_has_many_files_open(bench: Bench) -> None:
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(300)]
+    try:
+        result = bench.run(["X=carried", "echo $X"])
+    finally:
+        for fd in held:
+            os.close(fd)
+    assert result.outcome.succeeded
+    assert "carried" in result.output

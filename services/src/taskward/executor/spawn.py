@@ -149,7 +149,7 @@ def _tell_failure(told: int, action: Callable[[int], NoReturn]) -> NoReturn:
     """In the child: whatever goes wrong before the program runs is told to the parent."""
     kept = told
     try:
-        kept = os.dup2(told, _FIRST_PRIVATE_FD - 1, inheritable=False)
+        kept = _private(told)
         action(kept)
     except _Failed as failure:
         os.write(kept, json.dumps([failure.stage, failure.number, str(failure)]).encode()[:4000])
@@ -203,14 +203,19 @@ def _become(rights: Rights, parent: int) -> None:
 
 def _keep_only(descriptors: Mapping[int, int], kept: int) -> int:
     """Our descriptors under their new numbers, `kept` under a private one, which is returned; no other stays open."""
-    high = {number: os.dup2(fd, _FIRST_PRIVATE_FD + number) for number, fd in descriptors.items()}
-    private = os.dup2(kept, _FIRST_PRIVATE_FD - 1, inheritable=False) if kept != _FIRST_PRIVATE_FD - 1 else kept
+    private = kept if kept >= _FIRST_PRIVATE_FD else _private(kept)
+    high = {number: _private(fd) for number, fd in descriptors.items()}
     for number, fd in high.items():
         os.dup2(fd, number, inheritable=True)
     below = max(descriptors, default=-1) + 1
     os.closerange(below, private)
     os.closerange(private + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     return private
+
+
+def _private(fd: int) -> int:
+    """A copy under a number that is free and that no program is given."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PRIVATE_FD)
 
 
 def _forget_signals() -> None:
