@@ -27,6 +27,7 @@ def modprobe(directory: Path, script: str) -> str:
     return str(directory)
 
 
+@pytest.mark.root
 def test_the_module_is_loaded_and_its_device_given_to_the_group(tmp_path: Path) -> None:
     device = loopback.video(3, tmp_path)
 
@@ -38,6 +39,7 @@ def test_the_module_is_loaded_and_its_device_given_to_the_group(tmp_path: Path) 
     assert os.geteuid() != 0 or found.st_gid == grp.getgrnam("video").gr_gid
 
 
+@pytest.mark.root
 def test_a_device_that_is_there_needs_no_module(tmp_path: Path) -> None:
     (tmp_path / "video0").touch()
 
