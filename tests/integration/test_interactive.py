@@ -109,8 +109,8 @@ def held(stack: Stack) -> Iterator[Held]:
 
 def test_a_prompt_comes_out_of_the_artifacts_address(stack: Stack, held: Held) -> None:
     terminal = held.terminal()
-    terminal.type("echo $((6 * 7))-$USER; exit 3\r")
-    assert "42-task_" in terminal.read_until("42-task_")
+    terminal.type("echo $((6 * 7))-$TASK_ID; exit 3\r")
+    assert terminal.read_until(f"42-{held.run.task_id}")
     assert terminal.code() == 1000
     held.end()
     assert stack.resolution(held.run) == ("completed", "completed")
