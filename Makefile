@@ -1,5 +1,6 @@
 # Everything a person does with this checkout; `make help` lists it.
-PYTHON := .venv/bin/python
+# by its real place: where other users cannot enter the checkout, .venv leads out of it
+PYTHON = "$$(cd -P .venv && pwd)/bin/python"
 TESTS ?=
 
 .DEFAULT_GOAL := help

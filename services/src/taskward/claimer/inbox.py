@@ -27,6 +27,7 @@ class Inbox:
     def __init__(self, redis: Redis, records: Records, resolver: Resolver, freed: Callable[[], None]) -> None:
         self._redis, self._records, self._resolver, self._freed = redis, records, resolver, freed
         self._in_hand: set[tuple[RunId, bool]] = set()
+        self._again: set[tuple[RunId, bool]] = set()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="attend")
 
@@ -54,6 +55,7 @@ class Inbox:
         hand = (run, record.phase in ("uploaded", "resolving"))
         with self._lock:
             if hand in self._in_hand:
+                self._again.add(hand)
                 return
             self._in_hand.add(hand)
         self._pool.submit(self._attend, run, hand)
@@ -69,3 +71,7 @@ class Inbox:
         finally:
             with self._lock:
                 self._in_hand.discard(hand)
+                asked_again = hand in self._again
+                self._again.discard(hand)
+            if asked_again:
+                self._take(run)
