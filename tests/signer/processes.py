@@ -128,6 +128,7 @@ def _running(module: str, config: Path, socket_name: str, uid: int | None) -> It
             [PYTHON, "-m", module, "--config", str(config)],
             stdout=output,
             stderr=output,
+            cwd=directory,
             user=uid,
             group=uid,
             extra_groups=None if uid is None else [],
