@@ -24,8 +24,8 @@ _APPLETS: Final = (
     "sh", "ash", "awk", "base64", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "du", "echo", "env",
     "false", "find", "free", "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "md5sum", "mkdir", "mkfifo",
     "mknod", "mount", "mv", "nc", "nohup", "nproc", "ping", "printenv", "printf", "ps", "pwd", "readlink", "rm",
-    "rmdir", "sed", "seq", "setsid", "sha256sum", "sleep", "sort", "stat", "stty", "su", "sync", "tail", "tar", "tee", "telnet",
-    "test", "timeout", "touch", "tr", "true", "truncate", "tty", "umount", "uname", "uniq", "wc", "wget", "which",
+    "rmdir", "sed", "seq", "setsid", "sha256sum", "sleep", "sort", "stat", "stty", "su", "sync", "tail", "tar", "tee",
+    "telnet", "test", "timeout", "touch", "tr", "true", "truncate", "tty", "umount", "uname", "uniq", "wc", "wget", "which",
     "whoami", "xargs", "yes",
 )  # fmt: skip
 
