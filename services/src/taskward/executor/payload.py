@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, Self
 
 from taskward.core.clock import parse_time
+from taskward.executor.docker.request import DockerRequest
 from taskward.executor.errors import MalformedPayload
 from taskward.executor.mounts import request as mount_requests
 from taskward.executor.validation import problems
@@ -30,9 +31,12 @@ class PayloadRefused(MalformedPayload):
 
 @dataclass(frozen=True)
 class ArtifactRequest:
-    """One entry of ``payload.artifacts``; empty strings and None stand for the default."""
+    """One entry of ``payload.artifacts``; empty strings and None stand for the default.
 
-    type: Literal["file", "directory"]
+    A ``volume`` is a directory that only containers have: it is there, and empty, before the task begins.
+    """
+
+    type: Literal["file", "directory", "volume"]
     path: str
     name: str
     expires: datetime | None
@@ -73,6 +77,7 @@ class Payload:
         asked: keys of the features that the payload itself switches on.
         os_groups: what the task's user shall be a member of.
         superseder_url: who knows the tasks that supersede this one; may be empty.
+        docker: what only containers have; None for a task without an image.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -89,6 +94,7 @@ class Payload:
     asked: frozenset[str] = frozenset()
     os_groups: tuple[str, ...] = ()
     superseder_url: str = ""
+    docker: DockerRequest | None = None
 
     @classmethod
     def parse(cls, task_id: str, payload: Any, longest_run_time_s: int) -> Self:

@@ -48,7 +48,8 @@ class Plan:
         """Everything that `request` leads to."""
         room = self.most - len(self.entries)
         count = 0
-        for count, found in enumerate(find(request.type, request.path, room + 1), 1):
+        kind: Final = "file" if request.type == "file" else "directory"
+        for count, found in enumerate(find(kind, request.path, room + 1), 1):
             if count <= room:
                 self._consider(request, found)
         if count > room:

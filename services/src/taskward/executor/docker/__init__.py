@@ -1,0 +1,1 @@
+"""Tasks in containers: docker-worker's payloads, its engine and what only containers can have."""
