@@ -25,8 +25,8 @@ _APPLETS: Final = (
     "false", "find", "free", "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "md5sum", "mkdir", "mkfifo",
     "mknod", "mount", "mv", "nc", "nohup", "nproc", "ping", "printenv", "printf", "ps", "pwd", "readlink", "rm",
     "rmdir", "sed", "seq", "setsid", "sha256sum", "sleep", "sort", "stat", "stty", "su", "sync", "tail", "tar", "tee",
-    "telnet", "test", "timeout", "touch", "tr", "true", "truncate", "tty", "umount", "uname", "uniq", "wc", "wget", "which",
-    "whoami", "xargs", "yes",
+    "telnet", "test", "timeout", "touch", "tr", "true", "truncate", "tty", "umount", "uname", "uniq", "wc", "wget",
+    "which", "whoami", "xargs", "yes",
 )  # fmt: skip
 
 
