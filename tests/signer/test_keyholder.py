@@ -219,7 +219,7 @@ def test_a_hanging_agent_ends_the_keyholder_and_the_next_one_works(directory: Pa
 def test_a_second_keyholder_of_the_same_keys_does_not_start(keyholder: Service) -> None:
     code, error = processes.failed_start("taskward.signer.keyholder", keyholder.directory / "worker.toml")
     assert code == 78
-    assert "in use by another keyholder" in error
+    assert "in use by another process" in error
 
 
 def test_a_long_path_is_no_obstacle_for_gpg_s_agent(directory: Path) -> None:

@@ -32,7 +32,7 @@ def _check_private(path: Path) -> None:
         )
     if status.st_uid != os.geteuid():
         raise UnusableKeyError(
-            f"{path} belongs to uid {status.st_uid}, the keyholder runs as uid {os.geteuid()}; "
+            f"{path} belongs to uid {status.st_uid}, this process runs as uid {os.geteuid()}; "
             f"remedy: chown {os.geteuid()} {path}"
         )
     secret = stat.S_ISDIR(status.st_mode) or path.suffix == ".key"
@@ -84,5 +84,5 @@ def lock(directory: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UnusableKeyError(f"{directory} is in use by another keyholder; stop that one first") from None
+        raise UnusableKeyError(f"{directory} is in use by another process; stop that one first") from None
     return descriptor
