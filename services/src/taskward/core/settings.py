@@ -101,6 +101,34 @@ class ExecutorSettings:
 
 
 @dataclass(frozen=True)
+class DockerSettings:
+    """[docker]: payloads with an image; 0 switches a limit off. Memory and processes are limited by [executor].
+
+    `host` is the daemon's socket; a call that takes longer than `timeout_s` has failed. `strict_payload` refuses keys
+    that docker-worker's payload does not have; without it they are ignored, each with a line in the task's log, as
+    docker-worker did until 2022. The `allow_…` switches are a second lock beside the scope; privileged containers use
+    `privileged_runtime`, if there is one. `networks_ready` private networks are kept for the next tasks.
+    `cpus` (1.5 is one and a half) limits a task's share of the processors, `restrict_cpu` gives each task one of its
+    own. `disk_limit_bytes` is what a container may write into its own file system. `apparmor_profile` is the loaded
+    profile of containers with `features.allowPtrace`.
+    """
+
+    enabled: bool = True
+    host: str = "unix:///var/run/docker.sock"
+    timeout_s: float = 60.0
+    strict_payload: bool = True
+    allow_privileged: bool = False
+    allow_disable_seccomp: bool = False
+    privileged_runtime: str = ""
+    apparmor_profile: str = ""
+    shm_size_bytes: int = 1_800_000_000
+    cpus: float = 0.0
+    restrict_cpu: bool = False
+    disk_limit_bytes: int = 0
+    networks_ready: int = 2
+
+
+@dataclass(frozen=True)
 class UploaderSettings:
     """[uploader]: how many at once, how long failures of storage are borne, where large gzip results wait."""
 
@@ -130,6 +158,7 @@ class Settings:
     worker: WorkerSettings
     claimer: ClaimerSettings
     executor: ExecutorSettings
+    docker: DockerSettings
     uploader: UploaderSettings
     environment: EnvironmentSettings
     others: Mapping[str, Mapping[str, Any]]
@@ -174,6 +203,7 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "worker": WorkerSettings,
     "claimer": ClaimerSettings,
     "executor": ExecutorSettings,
+    "docker": DockerSettings,
     "uploader": UploaderSettings,
     "environment": EnvironmentSettings,
 }
