@@ -4,32 +4,41 @@ import errno
 import socket
 import time
 
+from taskward.proxy.caller import Caller, User
 from taskward.proxy.errors import ClientGone
 
 
 class TaskSocket(socket.socket):
     """A connection from a task.
 
-    `uid` owns the other end (None: nobody found), `address` is the local address it called, `run_key` the run it was
-    admitted for (None: not yet) and `checked_at_s` when that was last looked up. `close_after` asks the worker to
-    close after the present request.
+    `address` is the local address it called and `caller` the one at the other end. `run_key` is the run it was
+    admitted for (None: not yet), `upstreams` what that run may reach by name (None: Taskcluster, by any name) and
+    `checked_at_s` when that was last looked up. `close_after` asks the worker to close after the present request.
 
     A head must arrive as a whole within the time given to `expect_head`; a body may take as long as it wants while
     its bytes keep coming. What is too slow looks like a connection that was reset.
     """
 
-    __slots__ = ("_deadline_s", "_held", "_idle_s", "address", "checked_at_s", "close_after", "run_key", "uid")
+    __slots__ = (
+        "_deadline_s", "_held", "_idle_s", "address", "caller", "checked_at_s", "close_after", "run_key", "upstreams"
+    )  # fmt: skip
 
-    def __init__(self, accepted: socket.socket, uid: int | None) -> None:
+    def __init__(self, accepted: socket.socket, caller: Caller) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-        self.uid = uid
+        self.caller = caller
         self.address: str = self.getsockname()[0]
         self.run_key: str | None = None
+        self.upstreams: frozenset[str] | None = None
         self.checked_at_s = float("-inf")
         self.close_after = False
         self._deadline_s: float | None = None
         self._idle_s: float | None = None
         self._held: bytes | None = None
+
+    @property
+    def account(self) -> int | str:
+        """Who pays for it: the user, or the network of a container, whatever addresses it has made for itself."""
+        return self.caller.uid if isinstance(self.caller, User) else self.address
 
     def expect_head(self, within_s: float) -> None:
         """From now on a whole request head has to arrive within this time (twice that, if it trickles)."""

@@ -1,4 +1,4 @@
-"""One request of a task, to Taskcluster and back."""
+"""One request of a task, to where it belongs and back."""
 
 import logging
 from collections.abc import Callable
@@ -9,12 +9,11 @@ from taskward.proxy import headers
 from taskward.proxy.answer import Answer, AnswerParser
 from taskward.proxy.body import BUFFER_BYTES, RequestBody
 from taskward.proxy.connection import TaskSocket
-from taskward.proxy.credentials import Vault
 from taskward.proxy.errors import ClientGone, RequestError, UpstreamError, UpstreamTimeout
 from taskward.proxy.metrics import Metrics
+from taskward.proxy.origin import Origin
 from taskward.proxy.patience import Patience
-from taskward.proxy.routes import RootUrl
-from taskward.proxy.upstream import Link, Pool
+from taskward.proxy.upstream import Link
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class _Request:
 
 
 class Forwarder:
-    """Sends requests on, signed with the newest credentials of their run, and streams the answers back.
+    """Sends requests on to one origin, and streams the answers back.
 
     Memory does not grow with a body in either direction. A request is tried again, within `retry_for_s`, when that is
     safe: while nothing went out yet; when it is idempotent and its body is in memory; or when a reused connection
@@ -50,10 +49,9 @@ class Forwarder:
     the task.
     """
 
-    def __init__(self, root: RootUrl, vault: Vault, pool: Pool, metrics: Metrics, retry_for_s: float) -> None:
-        self._root = root
-        self._vault = vault
-        self._pool = pool
+    def __init__(self, origin: Origin, metrics: Metrics, retry_for_s: float) -> None:
+        self._origin = origin
+        self._pool = origin.pool
         self._metrics = metrics
         self._retry_for_s = retry_for_s
 
@@ -63,12 +61,10 @@ class Forwarder:
         Returns what is left to send (WSGI). Raises RequestError or ClientGone while nothing was sent to the task;
         later trouble cuts the connection.
         """
-        request = _read(environ, target)
+        request = _read(environ, target, self._origin.passed_on(environ))
         link, answer, parser = self._ask(request)
         self._metrics.answered(answer.status)
-        ours = [("X-Taskcluster-Endpoint", f"{self._root}{target}")]
-        ours += self._vault.get(str(request.sock.run_key)).answer_headers
-        ours += _declared_length(answer)
+        ours = self._origin.answer_fields(request.sock, target) + _declared_length(answer)
         write = start_response(answer.status_line, headers.to_task(answer.fields, ours))
         early = link.take_received(answer.length) if answer.length is not None else b""
         if answer.length == len(early):
@@ -104,12 +100,11 @@ class Forwarder:
             self._metrics.count("retries")
 
     def _once(self, request: _Request, *, fresh: bool) -> tuple[Link, Answer, AnswerParser]:
-        credentials = self._vault.get(str(request.sock.run_key))
-        authorization = credentials.authorization(request.method, request.target)
+        own_fields = self._origin.own_fields(request.sock, request.method, request.target)
         link = self._pool.take(fresh=fresh)
         try:
             link.serve(request.sock)
-            if not request.body.send_to(link, self._head(request, authorization)):
+            if not request.body.send_to(link, _head(request, own_fields)):
                 request.sock.close_after = request.sock.close_after or not request.body.replayable
                 log.debug("run=%s: answered before the end of the upload", request.sock.run_key)
                 answer, parser = link.read_head(request.method)
@@ -120,15 +115,10 @@ class Forwarder:
             link.close()
             raise
 
-    def _head(self, request: _Request, authorization: str) -> bytes:
-        fields = [("Host", self._root.authority), ("Authorization", authorization), *request.head_fields]
-        lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
     def _failed(self, status: int, code: str, error: UpstreamError) -> RequestError:
         self._metrics.count("upstream_errors")
-        log.warning("%s: %s", self._root, error)
-        return RequestError(status, code, f"Taskcluster at {self._root} did not answer: {error}.")
+        log.warning("%s: %s", self._origin.title, error)
+        return RequestError(status, code, f"{self._origin.title} did not answer: {error}.")
 
     def _discard(self, link: Link, answer: Answer) -> None:
         """Make way for another try: keep the connection if the rest of this answer has come already."""
@@ -170,7 +160,7 @@ class Forwarder:
                 return self._copy(link, sock, answer.length - len(early))
             return self._copy_chunks(link, parser, write) if answer.chunked else self._copy_rest(link, write)
         except UpstreamError as error:
-            log.warning("%s: the answer broke off: %s", self._root, error)
+            log.warning("%s: the answer broke off: %s", self._origin.title, error)
         except (ClientGone, OSError) as gone:
             self._metrics.count("clients_gone")
             log.debug("run=%s: the task left its answer: %s", sock.run_key, gone)
@@ -215,7 +205,13 @@ class Forwarder:
             link.close()
 
 
-def _read(environ: dict[str, Any], target: str) -> _Request:
+def _head(request: _Request, own_fields: headers.Fields) -> bytes:
+    lines = [f"{request.method} {request.target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in own_fields + request.head_fields]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _read(environ: dict[str, Any], target: str, passed_on: headers.Fields) -> _Request:
     method = environ["REQUEST_METHOD"]
     if method not in METHODS:
         raise RequestError(405, "MethodNotAllowed", f"{str(method)[:20]} is not forwarded.")
@@ -225,7 +221,7 @@ def _read(environ: dict[str, Any], target: str) -> _Request:
     length = int(environ["CONTENT_LENGTH"]) if environ.get("CONTENT_LENGTH") else None
     sock = environ["gunicorn.socket"]
     body = RequestBody(sock, environ["wsgi.input"], length, chunked=coding is not None)
-    return _Request(method, target, headers.to_taskcluster(environ) + body.framing, body, sock)
+    return _Request(method, target, passed_on + body.framing, body, sock)
 
 
 def _some(size: int) -> int:

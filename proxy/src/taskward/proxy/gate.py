@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+from taskward.proxy.caller import Caller, Container, User
 from taskward.proxy.connection import TaskSocket
 from taskward.proxy.errors import Refused, StoreUnavailable
 from taskward.proxy.store import Store
@@ -14,13 +16,42 @@ _MAX_REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True)
-class _Peer:
+class _NativePeer:
+    """A run whose processes `uid` owns."""
+
     run_key: str
     uid: int
 
+    upstreams = None
+
+    def is_me(self, caller: Caller) -> bool:
+        return isinstance(caller, User) and caller.uid == self.uid
+
+
+@dataclass(frozen=True)
+class _DockerPeer:
+    """A run whose containers have addresses in `subnet`; the host's own one there, `gateway`, is none of them."""
+
+    run_key: str
+    subnet: IPv4Network
+    gateway: IPv4Address
+    upstreams: frozenset[str]
+
+    def is_me(self, caller: Caller) -> bool:
+        if not isinstance(caller, Container):
+            return False
+        address = IPv4Address(caller.address)
+        return address in self.subnet and address != self.gateway
+
+
+_Peer = _NativePeer | _DockerPeer
+
 
 class Gate:
-    """Admits a connection for the run that owns its local address, if the right OS user is at the other end.
+    """Admits a connection for the run that owns its local address, if the right one is at the other end.
+
+    That is the run's OS user at an address in 127/8, and an address of the run's own network at a container's gateway
+    (which it called through that network: `caller`).
 
     The address alone is no proof (any process of the host can call it), nor is root exempt: only the uid in the
     run's entry passes. Where all tasks run as one user (a worker without root) only the addresses tell them apart;
@@ -46,12 +77,13 @@ class Gate:
             return
         peer = self._peer(sock.address)
         if peer is None:
-            raise Refused(f"no run owns {sock.address} (uid {sock.uid})")
-        if sock.uid != peer.uid:
-            raise Refused(f"{sock.address} belongs to uid {peer.uid}, called by uid {sock.uid}")
+            raise Refused(f"no run owns {sock.address} ({sock.caller})")
+        if not peer.is_me(sock.caller):
+            raise Refused(f"{sock.address} belongs to {peer}, called by {sock.caller}")
         if sock.run_key not in (None, peer.run_key):
             raise Refused(f"{sock.address} went from run {sock.run_key} to {peer.run_key}")
         sock.run_key = peer.run_key
+        sock.upstreams = peer.upstreams
         sock.checked_at_s = now_s
 
     def _peer(self, address: str) -> _Peer | None:
@@ -74,6 +106,13 @@ class Gate:
 def _parse(entry: dict[str, str]) -> _Peer | None:
     """None for a missing, incomplete or strange entry: nobody may use such an address."""
     task_id, run_id, uid = entry.get("taskId"), entry.get("runId"), entry.get("uid", "")
-    if not task_id or not run_id or not (uid.isascii() and uid.isdigit()):
+    if not task_id or not run_id:
         return None
-    return _Peer(f"{task_id}/{run_id}", int(uid))
+    run_key = f"{task_id}/{run_id}"
+    if "subnet" not in entry:
+        return _NativePeer(run_key, int(uid)) if uid.isascii() and uid.isdigit() else None
+    try:
+        subnet, gateway = IPv4Network(entry["subnet"]), IPv4Address(entry.get("gateway", ""))
+    except ValueError:
+        return None
+    return None if uid else _DockerPeer(run_key, subnet, gateway, frozenset(entry.get("upstreams", "").split()))

@@ -11,11 +11,11 @@ _BACKLOG = 1024
 
 
 def task_listener(port: int, interface: str, patience_s: float = 2.0) -> socket.socket:
-    """The port that tasks call, on every address of 127/8 at once: each native task has its own.
+    """The port that tasks call, on every address at once: each native task has its own, so has each network.
 
     Bound to `interface` (SO_BINDTODEVICE; ``lo``: nothing outside of this host can connect, whatever the
-    routing). StartError where that is impossible; an empty `interface` goes without. A port in use is tried for
-    `patience_s`: what is left of a killed predecessor may hold it for a moment.
+    routing). StartError where that is impossible; an empty `interface` goes without, as it must for containers. A port
+    in use is tried for `patience_s`: what is left of a killed predecessor may hold it for a moment.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -33,7 +33,7 @@ def task_listener(port: int, interface: str, patience_s: float = 2.0) -> socket.
 def _bind(listener: socket.socket, port: int, until_s: float) -> None:
     while True:
         try:
-            listener.bind(("0.0.0.0", port))  # noqa: S104 - 127/8 as a whole; the device keeps others out
+            listener.bind(("0.0.0.0", port))  # noqa: S104 - the device, or `caller`, keeps others out
             return
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > until_s:

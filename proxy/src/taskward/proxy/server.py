@@ -14,6 +14,7 @@ from taskward.proxy.credentials import Vault
 from taskward.proxy.forward import Forwarder
 from taskward.proxy.gate import Gate
 from taskward.proxy.metrics import Metrics
+from taskward.proxy.origin import Taskcluster
 from taskward.proxy.settings import Settings
 from taskward.proxy.upstream import Pool
 
@@ -78,13 +79,15 @@ def build_app(settings: Settings, redis: store.Store, vault: Vault) -> ProxyApp:
     metrics.gauge("runs", "Runs whose credentials are in memory.", lambda: len(vault))
     metrics.gauge("redis_away", "1 while Redis gives no answer.", lambda: float(redis.away))
     pool = Pool(root, settings.connect_timeout_s, settings.upstream_timeout_s, settings.ca_file)
-    forwarder = Forwarder(root, vault, pool, metrics, settings.retry_for_s)
+    forwarder = Forwarder(Taskcluster(root, vault, pool), metrics, settings.retry_for_s)
     return ProxyApp(root, redis, Gate(redis), vault, forwarder, metrics)
 
 
 def _open_listeners(settings: Settings) -> list[socket.socket]:
     with ExitStack() as opened:
         listeners = [opened.enter_context(listener.task_listener(settings.port, settings.interface))]
+        if settings.container_port is not None:
+            listeners.append(opened.enter_context(listener.task_listener(settings.container_port, "")))
         if settings.status_socket is not None:
             listeners.append(opened.enter_context(listener.status_listener(settings.status_socket)))
         opened.pop_all()  # all are open: keep them so

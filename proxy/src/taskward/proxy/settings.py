@@ -14,7 +14,8 @@ from taskward.proxy.routes import RootUrl
 class Settings:
     """What ``[proxy]`` may hold, by the same names; `root_url` comes from ``[taskcluster]``.
 
-    Relative paths count from the process's working directory. `requests_per_task` are served at a time, more of one
+    Relative paths count from the process's working directory. Containers are served at `container_port`, on every
+    address of this host (strangers are hung up on); without it there is nothing for them. `requests_per_task` are served at a time, more of one
     task wait for their turn. `interface` is the network device that the task port is bound to; the empty
     string binds it to none, which only makes sense behind a firewall.
     """
@@ -26,6 +27,7 @@ class Settings:
     redis_password_file: Path | None = None
     status_socket: Path | None = None
     interface: str = "lo"
+    container_port: int | None = None
     ca_file: Path | None = None
     threads: int = 64
     requests_per_task: int = 16
@@ -87,9 +89,9 @@ def _root_url(document: dict[str, Any]) -> RootUrl:
 
 
 def _value(key: str, wanted: object, value: object) -> Any:
-    if wanted is int or wanted is float:
-        ceiling = 65535 if key == "port" else 100_000
-        accepted = (int,) if wanted is int else (int, float)
+    if wanted in (int, int | None, float):
+        ceiling = 65535 if key.endswith("port") else 100_000
+        accepted = (int, float) if wanted is float else (int,)
         if isinstance(value, bool) or not isinstance(value, accepted) or not 0 < value <= ceiling:
             raise ValueError(f"[proxy] {key} must be a number from 1 to {ceiling}, not {value!r}")
         return value

@@ -16,10 +16,10 @@ from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from taskward.proxy.app import ProxyApp
+from taskward.proxy.caller import Callers
 from taskward.proxy.connection import TaskSocket
 from taskward.proxy.errors import Refused, StoreUnavailable
 from taskward.proxy.fairness import FairShare
-from taskward.proxy.peers import SocketOwners
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Connection(_Connection):  # type: ignore[misc]  # see above
         super().__init__(cfg, sock, client, server)
         self.caller: tuple[object, str] = (None, "status")
         if isinstance(sock, TaskSocket):
-            self.caller = (sock.uid, sock.address)
+            self.caller = (sock.account, sock.address)
 
     def close(self, graceful: bool = False) -> None:
         """Close at once: the slow part was done by `ProxyWorker.handle`, this runs on the one accepting thread."""
@@ -61,9 +61,9 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
     """What differs from gunicorn's own gthread worker:
 
     * Who is calling is asked of the kernel when a connection is accepted, and looked up before a byte of a
-      request is parsed; strangers get a bare 403.
-    * A connection takes a thread only when it has sent something, and `FairShare` decides whose turn it is; one user
-      can hold a limited number of connections. A stalled head or body ends in a time-out. Waiting for a client to close
+      request is parsed; strangers get a bare 403, whoever cannot be a task (see `caller`) not even that.
+    * A connection takes a thread only when it has sent something, and `FairShare` decides whose turn it is; one user,
+      or one network of containers, can hold a limited number of connections. A stalled head or body ends in a time-out. Waiting for a client to close
       happens on its own thread and not on the accepting one.
     * A connection stays on its thread between requests while threads are plenty, which saves two hand-overs each.
     """
@@ -74,12 +74,12 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         """Called once in the worker process (gunicorn)."""
         _die_with_parent()
         settings = self.app.settings
-        self._owners = SocketOwners()
+        self._callers = Callers()
         self._share: FairShare[Connection] = FairShare(settings.threads, settings.requests_per_task)
         self._head_timeout_s = settings.head_timeout_s
         self._body_timeout_s = settings.client_timeout_s
         self._connections_per_user = settings.connections_per_user
-        self._connections: dict[int | None, int] = {}
+        self._connections: dict[int | str, int] = {}
         self._refusal_logged_s = 0.0
         super().init_process()
 
@@ -100,16 +100,22 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
             time.sleep(0.05)  # out of descriptors, most likely: some will be closed meanwhile
             return
         if sock.family == socket.AF_INET:
-            uid = self._owners.uid_of_peer(sock)
-            sock = TaskSocket(sock, uid)
-            held = self._connections.get(uid, 0)
-            if uid is None or held >= self._connections_per_user:
-                self.wsgi.metrics.count("refused")
-                sock.close()
+            caller = self._callers.identify(sock)
+            if caller is None:
+                self._hang_up(sock)
                 return
-            self._connections[uid] = held + 1
+            sock = TaskSocket(sock, caller)
+            held = self._connections.get(sock.account, 0)
+            if held >= self._connections_per_user:
+                self._hang_up(sock)
+                return
+            self._connections[sock.account] = held + 1
         self.nr_conns += 1
         self._await_first_byte(Connection(self.cfg, sock, client, listener.getsockname()))
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        self.wsgi.metrics.count("refused")
+        sock.close()
 
     def enqueue_req(self, conn: Connection) -> None:
         """Give a connection that has sent something a thread, as soon as it is its turn (gunicorn)."""
@@ -208,8 +214,8 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         sock = conn.sock
         if not isinstance(sock, TaskSocket) or sock.fileno() >= 0:
             return
-        left = self._connections.get(sock.uid, 0) - 1
+        left = self._connections.get(sock.account, 0) - 1
         if left > 0:
-            self._connections[sock.uid] = left
+            self._connections[sock.account] = left
         else:
-            self._connections.pop(sock.uid, None)
+            self._connections.pop(sock.account, None)
