@@ -51,7 +51,7 @@ class Rig:
         self.taskcluster = Taskcluster(self.cluster.root_url, give_up_after_s=2)
         self.credentials = Credentials(self.cluster.client_id, self.cluster.access_token)
         self.claims = Claims(self.taskcluster, self.credentials, self.worker, self.records)
-        self.resolver = Resolver(self.taskcluster, self.records)
+        self.resolver = Resolver(self.taskcluster, self.records, self.layout.proofs)
 
     @property
     def layout(self) -> Layout:

@@ -77,7 +77,7 @@ def test_nothing_is_reported_when_the_queue_has_decided(rig: Rig) -> None:
 def test_an_unreachable_queue_leaves_the_run_to_be_resolved_later(rig: Rig) -> None:
     run = rig.claimed()
     rig.uploaded(run, COMPLETED)
-    nowhere = Resolver(Taskcluster("http://127.0.0.1:9", give_up_after_s=0), rig.records)
+    nowhere = Resolver(Taskcluster("http://127.0.0.1:9", give_up_after_s=0), rig.records, rig.layout.proofs)
     with pytest.raises(Unreachable):
         nowhere.attend(run)
     assert rig.resolver.attend(run)

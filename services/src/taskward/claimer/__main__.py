@@ -66,7 +66,7 @@ class Claimer:
         slots = Slots(redis, self.records, settings.layout, settings.worker.capacity)
         claims = Claims(taskcluster, credentials, settings.worker, self.records)
         keeper = Keeper(taskcluster, credentials, self.records, settings.claimer, utc_now)
-        inbox = Inbox(redis, self.records, Resolver(taskcluster, self.records), self.wake.set)
+        inbox = Inbox(redis, self.records, Resolver(taskcluster, self.records, settings.layout.proofs), self.wake.set)
         self._threads = [
             threading.Thread(target=self._guard, args=work, daemon=True)
             for work in (

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from taskward.core.credentials import claim_credentials
@@ -25,6 +26,8 @@ class Resolver:
 
     taskcluster: Taskcluster
     records: Records
+    proofs: Path
+    """Where owners of runs in other containers prove that they live."""
 
     def attend(self, run: RunId) -> bool:
         """Does what the record asks the claimer for; True when the run is resolved now.
@@ -43,7 +46,7 @@ class Resolver:
 
     def _resolve(self, record: Record) -> bool:
         run, me = record.run, this_life()
-        if record.owner and record.owner != me and is_alive(record.owner):
+        if record.owner and record.owner != me and is_alive(record.owner, self.proofs):
             return False
         try:
             self.records.move(run, ("uploaded", "resolving"), "resolving", me, replace=record.owner)

@@ -7,9 +7,12 @@ run/redis/          tw-redis:tw-queue 2750      redis.sock: the queue's processe
 run/signer/         tw-signer:tw-sign 2750      signer.sock: the uploader is in tw-sign
 run/keyholder/      tw-keys:tw-hold 2750        keyholder.sock: only the signer is in tw-hold
 run/shells/         root:tw-gateway 0750        one socket a run with an interactive shell; no task is in the group
+run/desktops/       root 0711                   one directory a run with a remote desktop, for its own user
 run/status/         root:tw-queue 1770          health and metrics sockets
 run/supervisor/     root 0700                   supervisor.sock, supervisord.conf and pid
 locks/execute/      root 0755                   proof of life of executors
+locks/retained/     root 0755                   runs that are over and kept for a while
+locks/owners/       root 0755                   proof of life of job processes that own a run
 locks/upload/       tw-uploader 0755            proof of life of uploaders
 logs/               root:tw-logs 0750           one directory a run: live.log, done
 outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
@@ -77,9 +80,23 @@ class Layout:
         """Where the run's shells are asked for; longer than a socket's address may be, see `core.shell`."""
         return self.shells / f"{run.directory}.sock"
 
+    @property
+    def desktops(self) -> Path:
+        """The remote desktops of all runs."""
+        return self.state_dir / "run/desktops"
+
+    def desktop(self, run: RunId) -> Path:
+        """What the servers of the run's remote desktop read, and their socket."""
+        return self.desktops / run.directory
+
     def locks(self, queue: str) -> Path:
         """Proof of life of the workers of `queue`."""
         return self.state_dir / "locks" / queue
+
+    @property
+    def proofs(self) -> Path:
+        """Proof of life of the processes that own runs, for those who cannot see their pids."""
+        return self.state_dir / "locks/owners"
 
     def log_directory(self, run: RunId) -> Path:
         """``live.log`` while the run lives, ``done`` when nothing more will come."""

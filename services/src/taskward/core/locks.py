@@ -7,6 +7,8 @@ nothing that nobody could run. A worker that has been told to stop says so in it
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,18 @@ def hold(lock_dir: Path, name: str) -> int:
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     hidden.rename(lock_dir / name)
     return fd
+
+
+@contextmanager
+def held(lock_dir: Path, name: str) -> Iterator[None]:
+    """Holds the lock `name` for the length of a block, and takes its file away; makes the directory if it must."""
+    lock_dir.mkdir(parents=True, exist_ok=True)
+    lock = hold(lock_dir, name)
+    try:
+        yield
+    finally:
+        (lock_dir / name).unlink(missing_ok=True)
+        os.close(lock)
 
 
 def say_stopping(lock: int) -> None:

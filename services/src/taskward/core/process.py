@@ -1,11 +1,15 @@
-"""One life of one process: its pid and the time it started, which no later process can repeat; and its end."""
+"""One life of one process: pid namespace, pid and time of start, which no later process can repeat; and its end."""
 
 import ctypes
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Final
 
+from taskward.core.locks import is_locked
+
+_LIFE: Final = re.compile(r"\d+-\d+-\d+")
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -27,13 +31,32 @@ def start_time(pid: int) -> int | None:
 
 
 def this_life() -> str:
-    """``pid-start`` of the calling process: what a run record names as its owner."""
-    return f"{os.getpid()}-{start_time(os.getpid())}"
+    """``namespace-pid-start`` of the calling process: what a run record names as its owner.
+
+    Each container has a pid namespace of its own, in which pids begin at 1: without it two would share a name.
+    """
+    return f"{_namespace()}-{os.getpid()}-{start_time(os.getpid())}"
 
 
-def is_alive(life: str) -> bool:
-    """Whether the process that `life` (``…-pid-start``) names is the one that runs now under that pid."""
-    parts = life.rsplit("-", 2)[-2:]
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        return False
-    return start_time(int(parts[0])) == int(parts[1])
+def pid_here(life: str) -> int | None:
+    """The pid of `life` (``…-namespace-pid-start``); None when that is no life, or one in another pid namespace."""
+    parts = life.rsplit("-", 3)[-3:]
+    if len(parts) != 3 or not all(part.isdigit() for part in parts) or parts[0] != _namespace():
+        return None
+    return int(parts[1])
+
+
+def is_alive(life: str, proofs: Path) -> bool:
+    """Whether the process that `life` names still runs.
+
+    One of another container is not seen from here; as long as it lives it holds the lock `proofs`/`life`.
+    """
+    pid = pid_here(life)
+    if pid is None:
+        return bool(_LIFE.fullmatch(life)) and is_locked(proofs / life)
+    return str(start_time(pid)) == life.rpartition("-")[2]
+
+
+def _namespace() -> str:
+    """The number of this process's pid namespace; no two that exist have the same."""
+    return str(Path("/proc/self/ns/pid").stat().st_ino)

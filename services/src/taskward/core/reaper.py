@@ -25,6 +25,7 @@ from taskward.core.ids import RunId
 from taskward.core.jobs import QUEUES, Queue
 from taskward.core.locks import is_locked, visible
 from taskward.core.outcome import exception
+from taskward.core.process import pid_here
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Records
 from taskward.core.settings import Settings
 
@@ -114,10 +115,13 @@ class Watch:
             self._watch(name)
 
     def _watch(self, name: str) -> None:
-        """A name that holds no pid, or one that is gone, is left to the tick."""
+        """A name that holds no pid, one of another container, or one that is gone, is left to the tick."""
+        pid = pid_here(name)
+        if pid is None:
+            return
         try:
-            fd = os.pidfd_open(int(name.rsplit("-", 2)[-2]))
-        except (OSError, ValueError, IndexError):
+            fd = os.pidfd_open(pid)
+        except OSError:
             return
         self._pidfds[name] = fd
         self._poll.register(fd, select.POLLIN)

@@ -52,6 +52,8 @@ def work(settings: Settings) -> None:
     lock_dir.mkdir(parents=True, exist_ok=True)
     make_parent(settings.layout.tasks)
     locks.sweep(lock_dir)
+    settings.layout.proofs.mkdir(exist_ok=True)
+    locks.sweep(settings.layout.proofs)
     sweep = Sweep(settings, Records(redis))
     sweep.run()
     registry = Registry(EXECUTE.name)

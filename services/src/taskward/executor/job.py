@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from redis import Redis
@@ -10,21 +10,18 @@ from redis import Redis
 from taskward.core import log
 from taskward.core.errors import PhaseConflict
 from taskward.core.ids import RunId
+from taskward.core.locks import held
 from taskward.core.outcome import exception
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings
-from taskward.executor.engine import Engine
 from taskward.executor.errors import OwnerAlive
+from taskward.executor.kind import NATIVE, EngineFactory, Kind, kind_of
 from taskward.executor.life import Life
-from taskward.executor.native import NativeEngine
 from taskward.executor.report import tell_death
 from taskward.executor.sweep import clear
 from taskward.executor.task import Task
-from taskward.executor.tasklog import TaskLog
 from taskward.executor.watch import AbortReasons, Termination, Watch
-
-EngineFactory = Callable[[RunId, Settings], Engine]
 
 _OWNER_DIES_WITHIN_S: Final = 1.0
 _PAUSE_S: Final = 0.01
@@ -32,24 +29,19 @@ _PAUSE_S: Final = 0.01
 _logger = logging.getLogger(__name__)
 
 
-def _outlives(owner: str, wait_s: float) -> bool:
+def _outlives(owner: str, proofs: Path, wait_s: float) -> bool:
     """Whether `owner` still lives after `wait_s`: a process that was killed may take a moment to go."""
     deadline = time.monotonic() + wait_s
-    while is_alive(owner) and time.monotonic() < deadline:
+    while is_alive(owner, proofs) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
-    return is_alive(owner)
-
-
-def native(run: RunId, settings: Settings) -> Engine:
-    """The engine for payloads without an image."""
-    return NativeEngine(run, settings.layout, settings.executor)
+    return is_alive(owner, proofs)
 
 
 class Executor:
-    """Carries runs out, one at a time."""
+    """Carries runs out, one at a time; `engine` stands in for the one that a payload's kind has."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, abort_reasons: AbortReasons, engine: EngineFactory = native
+        self, settings: Settings, redis: Redis, abort_reasons: AbortReasons, engine: EngineFactory | None = None
     ) -> None:
         self._settings, self._redis, self._abort_reasons, self._engine = settings, redis, abort_reasons, engine
         self._records = Records(redis)
@@ -63,33 +55,37 @@ class Executor:
         run = RunId(task_id, run_id)
         record = self._records.read(run)
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD:
-            self._clean(run)
+            self._clean(run, kind_of(record.definition) if record else NATIVE)
             return
-        if record.owner and _outlives(record.owner, _OWNER_DIES_WITHIN_S):
+        if record.owner and _outlives(record.owner, self._settings.layout.proofs, _OWNER_DIES_WITHIN_S):
             raise OwnerAlive(f"run {run}: {record.owner} works on it")
         logger = log.for_run(_logger, run)
         try:
-            self._carry_out(record, logger)
+            with held(self._settings.layout.proofs, this_life()):
+                self._carry_out(record, logger)
         except PhaseConflict as conflict:
             logger.warning("somebody else has the run", extra={"found": conflict.found})
             return
-        self._clean(run)
+        self._clean(run, kind_of(record.definition))
 
     def _carry_out(self, record: Record, logger: log.RunLogger) -> None:
         run = record.run
         termination = Termination()
-        task_log = TaskLog.open(self._settings.layout.log_directory(run))
-        task = Task(record, self._settings, self._redis, task_log, self._engine(run, self._settings))
+        kind = kind_of(record.definition)
+        task_log = kind.log.open(self._settings.layout.log_directory(run))
+        engine = (self._engine or kind.engine)(run, self._settings)
+        task = Task(record, self._settings, self._redis, task_log, engine)
         watch = Watch(
             termination, lambda: self._abort_reasons.ask(run), task_log, self._settings.executor.max_log_bytes
         )
-        life = Life(task, watch)
+        life = Life(task, watch, kind)
         logger.info("run begins", extra={"phase": record.phase})
         if record.phase == "claimed":
             life.begin()
         else:
             self._take_over(life, task)
         logger.info("run handed over", extra={"outcome": task.outcome.reason if task.outcome else "completed"})
+        life.retain()
 
     def _take_over(self, life: Life, task: Task) -> None:
         """A run whose process has died is not run again; what was collected still counts."""
@@ -111,6 +107,6 @@ class Executor:
         else:
             life.hand_over_log()
 
-    def _clean(self, run: RunId) -> None:
+    def _clean(self, run: RunId, kind: Kind) -> None:
         """Off the path: the uploaders are at work already."""
-        clear(self._engine(run, self._settings), run)
+        clear((self._engine or kind.engine)(run, self._settings), run)
