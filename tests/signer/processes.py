@@ -45,6 +45,12 @@ def write_config(directory: Path, root_url: str = "http://127.0.0.1:1", **change
             "public_keys_dir": str(directory / "public"),
             "allowed_users": [os.getuid()],
         },
+        "decrypter": {
+            "socket": str(directory / "decrypter.sock"),
+            "keys_dir": str(directory / "decrypter"),
+            "public_keys_dir": str(directory / "public-encryption"),
+            "allowed_users": [os.getuid()],
+        },
         "signer": {
             "socket": str(directory / "signer.sock"),
             "state_dir": str(directory / "state"),
@@ -71,6 +77,13 @@ def keyholder(config: Path, uid: int | None = None, socket_name: str = "keyholde
 def signer(config: Path, uid: int | None = None, socket_name: str = "signer.sock") -> Iterator[Service]:
     """A signer that listens, as another user if `uid` is given (needs root)."""
     with _running("taskward.signer", config, socket_name, uid) as service:
+        yield service
+
+
+@contextmanager
+def decrypter(config: Path, uid: int | None = None, socket_name: str = "decrypter.sock") -> Iterator[Service]:
+    """A decrypter that listens, as another user if `uid` is given (needs root)."""
+    with _running("taskward.signer.decrypter", config, socket_name, uid) as service:
         yield service
 
 

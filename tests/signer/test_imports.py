@@ -13,6 +13,8 @@ NETWORK = {"flask", "werkzeug", "gunicorn", "urllib3", "mohawk", "http", "ssl", 
     ("module", "foreign"),
     [
         ("taskward.signer.keyholder.__main__", NETWORK),
+        ("taskward.signer.decrypter.__main__", {*NETWORK - {"http"}, "gnupg", "cryptography"}),
+        ("taskward.signer.decrypter.client", {*NETWORK, "gnupg", "cryptography", "mohawk"}),
         ("taskward.signer.client", {"flask", "gunicorn", "urllib3", "cryptography", "gnupg", "sqlite3"}),
         ("taskward.signer.assembly", {"gnupg", "redis", "rq", "docker"}),
     ],

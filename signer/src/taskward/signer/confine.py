@@ -5,11 +5,13 @@ import errno
 import os
 import platform
 import resource
+import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -57,6 +59,13 @@ def leave_network() -> tuple[str, ...]:
             "sockets of the Unix family only": _forbid_network_sockets,
         }
     )
+
+
+def die_with(parent: int) -> None:
+    """This process, a fork of `parent`, ends when that one does."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _attempt(attempts: Mapping[str, Callable[[], str]]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def grant(
     `status` and `definition` are the queue's; `TryLaterError` when they are not in the queue's form.
     """
     try:
-        run = _held_run(request, status, worker, now)
+        run = held_run(request.task_id, request.run_id, status, worker, now)
         payload = definition["payload"]
         features = payload.get("features") or {}
         chain_of_trust = features.get("chainOfTrust") is True
@@ -78,20 +78,24 @@ def grant(
     return Grant(request.task_id, request.run_id, worker, definition, started, chain_of_trust, certificate)
 
 
-def _held_run(
-    request: CertifyRequest, status: Mapping[str, Any], worker: WorkerIdentity, now: datetime
+def held_run(
+    task_id: str, run_id: int, status: Mapping[str, Any], worker: WorkerIdentity, now: datetime
 ) -> Mapping[str, Any]:
+    """What the queue's `status` says of a run that `worker` holds now; raises `ForbiddenError` when it does not.
+
+    KeyError, TypeError, AttributeError or ValueError mean that `status` is not in the queue's form.
+    """
     runs = status["runs"]
-    if not 0 <= request.run_id < len(runs):
-        raise ForbiddenError("run-unknown", f"task {request.task_id} has no run {request.run_id}")
-    if request.run_id != len(runs) - 1:
-        raise ForbiddenError("run-superseded", f"run {request.run_id} is not the last run of {request.task_id}")
-    run: Mapping[str, Any] = runs[request.run_id]
+    if not 0 <= run_id < len(runs):
+        raise ForbiddenError("run-unknown", f"task {task_id} has no run {run_id}")
+    if run_id != len(runs) - 1:
+        raise ForbiddenError("run-superseded", f"run {run_id} is not the last run of {task_id}")
+    run: Mapping[str, Any] = runs[run_id]
     if run["state"] != "running":
         raise ForbiddenError("run-not-running", f"the run is {run['state']}, it has to be running")
     holder = WorkerIdentity(_task_queue_id(status), run["workerGroup"], run["workerId"])
     if holder != worker:
-        raise ForbiddenError("other-worker", f"the run belongs to {holder}, this signer signs for {worker}")
+        raise ForbiddenError("other-worker", f"the run belongs to {holder}, this process works for {worker}")
     if datetime.fromisoformat(run["takenUntil"]) <= now:
         raise ForbiddenError("claim-expired", f"the claim of the run expired at {run['takenUntil']}")
     return run

@@ -70,7 +70,7 @@ class SignerSettings:
         section = Section(file, "signer", _KEYS)
         worker = Section(file, "worker", None)
         return cls(
-            root_url=_root_url(Section(file, "taskcluster", None)),
+            root_url=root_url(Section(file, "taskcluster", None)),
             task_queue_id=worker.text("task_queue_id"),
             worker_group=worker.text("worker_group"),
             worker_id=worker.text("worker_id"),
@@ -84,7 +84,7 @@ class SignerSettings:
             rate_per_minute=section.integer("rate_per_minute", 600),
             verifies_artifacts=section.choice("verify_artifacts", ("never", "always"), "never") == "always",
             artifact_hosts=frozenset(section.texts("artifact_hosts")),
-            credentials=_credentials(section),
+            credentials=credentials(section),
             environment=_environment(section),
         )
 
@@ -94,7 +94,8 @@ def _environment(section: Section) -> dict[str, str]:
     return {name: given[name] for name in _ENVIRONMENT if name in given}  # the order of the documents
 
 
-def _root_url(section: Section) -> str:
+def root_url(section: Section) -> str:
+    """The deployment's address; raises `SettingsError` unless it is one."""
     url = section.text("root_url").rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -102,7 +103,8 @@ def _root_url(section: Section) -> str:
     return url
 
 
-def _credentials(section: Section) -> tuple[str, str] | None:
+def credentials(section: Section) -> tuple[str, str] | None:
+    """Client id and access token for reading the queue, or None; raises `SettingsError`."""
     if section.has("client_id") != section.has("access_token_file"):
         raise SettingsError(f"client_id and access_token_file in {section.where} go together; one is missing")
     if not section.has("client_id"):

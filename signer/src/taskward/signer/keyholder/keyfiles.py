@@ -10,6 +10,16 @@ from taskward.signer.keyholder.errors import UnusableKeyError
 _MAX_KEY_BYTES = 4096
 
 
+def make_directory(directory: Path, mode: int) -> None:
+    """A directory, private or, with 0755, for everybody to read; raises `UnusableKeyError`."""
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        if mode == 0o755 and directory.stat().st_mode & 0o055 != 0o055:
+            directory.chmod(mode)  # the umask of this process is for private files
+    except OSError as error:
+        raise UnusableKeyError(f"cannot make the directory {directory}: {error.strerror}") from error
+
+
 def check_private_tree(directory: Path) -> None:
     """Raises `UnusableKeyError` unless everything from `directory` down is ours alone.
 

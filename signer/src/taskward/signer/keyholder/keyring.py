@@ -21,7 +21,7 @@ class Keyring:
 
     def __init__(self, settings: KeyholderSettings) -> None:
         directory = settings.keys_dir
-        _make_directory(directory, 0o700)
+        keyfiles.make_directory(directory, 0o700)
         keyfiles.check_private_tree(directory)
         self._lock = keyfiles.lock(directory)
         self._ed25519 = Ed25519Key.load_or_make(directory / "ed25519.key")
@@ -69,7 +69,7 @@ class Keyring:
 
         Raises `UnusableKeyError` when they cannot be written there.
         """
-        _make_directory(directory, 0o755)
+        keyfiles.make_directory(directory, 0o755)
         files = {
             "openpgp.asc": self._openpgp.armored,
             "ed25519.pub": self._ed25519.public_base64,
@@ -89,12 +89,3 @@ class Keyring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._openpgp.close()
-
-
-def _make_directory(directory: Path, mode: int) -> None:
-    try:
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
-        if mode == 0o755 and directory.stat().st_mode & 0o055 != 0o055:
-            directory.chmod(mode)  # the umask of this process is for private files
-    except OSError as error:
-        raise UnusableKeyError(f"cannot make the directory {directory}: {error.strerror}") from error
