@@ -63,6 +63,9 @@ class ExecutorSettings:
     `max_memory_usage_percent` of the machine's memory is used and less than `min_available_memory_bytes` is left for
     longer than `allowed_high_memory_duration_s`, unless `disable_oom_protection`.
     `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
+    Desktops of tasks are at `rdp_address`, which clients know as `rdp_public_host`, at `rdp_first_port` or the ports
+    after it, one for each executor (0: any free port); `rdp_session` is the program of the desktop, and the task's
+    environment is kept for `rdp_retention_s` after the task.
     """
 
     max_log_bytes: int = 2 << 30
@@ -83,6 +86,7 @@ class ExecutorSettings:
     enable_metadata: bool = True
     enable_mounts: bool = True
     enable_os_groups: bool = True
+    enable_rdp: bool = False
     enable_resource_monitor: bool = True
     enable_run_task_as_current_user: bool = False
     enable_superseder: bool = True
@@ -95,6 +99,11 @@ class ExecutorSettings:
     min_available_memory_bytes: int = 500 << 20
     allowed_high_memory_duration_s: float = 5.0
     disable_oom_protection: bool = False
+    rdp_address: str = "127.0.0.1"
+    rdp_public_host: str = ""
+    rdp_first_port: int = 0
+    rdp_retention_s: int = 43_200
+    rdp_session: tuple[str, ...] = ("/etc/xrdp/startwm.sh",)
     worker_location: str = ""
     instance_type: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +138,31 @@ class DockerSettings:
 
 
 @dataclass(frozen=True)
+class ImageSettings:
+    """[images]: file systems of containers; 0 switches a limit off.
+
+    `registries` names, for ``<host>/<user>`` or ``<host>``, a JSON file with ``username`` and ``password`` that nobody
+    but the worker may read; tasks need the image's scope then. Names of the form ``<user>/<image>`` are looked up at
+    `default_registry`. `pull` is ``always`` (a tag is asked for again when `pull_again_after_s` have passed) or
+    ``if-missing``. A registry that sends nothing for `stall_s` is given up. An image that a task made may take
+    `timeout_s`, and be `max_download_bytes` large, `max_unpacked_bytes` when unpacked, which is at most `max_ratio`
+    times more, with `max_entries` files. What was not used for `expire_after_s` is removed.
+    """
+
+    registries: Mapping[str, Any] = field(default_factory=dict)
+    default_registry: str = "registry.hub.docker.com"
+    pull: str = "always"
+    pull_again_after_s: float = 300.0
+    stall_s: float = 120.0
+    timeout_s: int = 3600
+    max_download_bytes: int = 20 << 30
+    max_unpacked_bytes: int = 60 << 30
+    max_ratio: int = 200
+    max_entries: int = 2_000_000
+    expire_after_s: float = 7200.0
+
+
+@dataclass(frozen=True)
 class UploaderSettings:
     """[uploader]: how many at once, how long failures of storage are borne, where large gzip results wait."""
 
@@ -159,6 +193,7 @@ class Settings:
     claimer: ClaimerSettings
     executor: ExecutorSettings
     docker: DockerSettings
+    images: ImageSettings
     uploader: UploaderSettings
     environment: EnvironmentSettings
     others: Mapping[str, Mapping[str, Any]]
@@ -204,6 +239,7 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "claimer": ClaimerSettings,
     "executor": ExecutorSettings,
     "docker": DockerSettings,
+    "images": ImageSettings,
     "uploader": UploaderSettings,
     "environment": EnvironmentSettings,
 }
@@ -270,8 +306,17 @@ def _check(settings: Settings, where: str) -> None:
     for name, low, high in (("capacity", 1, 255), ("max_run_time_s", 1, 86_400 * 7), ("grace_s", 1, 3600)):
         if not low <= getattr(worker, name) <= high:
             raise ConfigurationError(f"{where}: [worker] {name}: must be {low} to {high}")
+    executor = settings.executor
+    if not (0 <= executor.rdp_first_port <= 65_535 - worker.capacity and executor.rdp_retention_s >= 0):
+        raise ConfigurationError(
+            f"{where}: [executor] rdp_first_port must be 0 or leave a port for each executor, rdp_retention_s 0 or more"
+        )
+    if not executor.rdp_session:
+        raise ConfigurationError(f"{where}: [executor] rdp_session: must have at least the program")
     if not 1 <= settings.uploader.concurrency <= 64:
         raise ConfigurationError(f"{where}: [uploader] concurrency: must be 1 to 64")
+    if settings.images.pull not in ("always", "if-missing"):
+        raise ConfigurationError(f"{where}: [images] pull: must be 'always' or 'if-missing'")
     if settings.uploader.storage not in ("s3", "object"):
         raise ConfigurationError(f"{where}: [uploader] storage: must be 's3' or 'object'")
     if len(bytes(settings.layout.keyholder_socket)) > 100:

@@ -48,8 +48,19 @@ class Errands:
             EngineFailed: it is gone.
             TaskEnded: the run must stop.
         """
+        self.send(verb, *descriptors, **arguments)
+        return self.receive(verb)
+
+    def send(self, verb: str, *descriptors: int, **arguments: Any) -> None:
+        """The first half of `ask`; the same errors."""
         try:
             send_fds(self._socket, [json.dumps({"verb": verb, **arguments}).encode()], descriptors)
+        except OSError as error:
+            raise EngineFailed(f"the process that mounts for the task: {verb}: {error}") from error
+
+    def receive(self, verb: str) -> tuple[dict[str, Any], list[int]]:
+        """The second half of `ask`; the same errors."""
+        try:
             self._wait({self._socket.fileno()})
             data, received, _, _ = recv_fds(self._socket, _LARGEST_MESSAGE, _MOST_DESCRIPTORS)
         except OSError as error:
