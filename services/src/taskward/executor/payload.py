@@ -9,24 +9,23 @@ from taskward.core.clock import parse_time
 from taskward.executor.docker.request import DockerRequest
 from taskward.executor.errors import MalformedPayload
 from taskward.executor.mounts import request as mount_requests
-from taskward.executor.validation import problems
+from taskward.executor.validation import Dialect, problems
 
 DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
 DEFAULT_BACKING_LOG: Final = "public/logs/live_backing.log"
 ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
 _REFUSED: Final = {
-    "rdpInfo": "payload.rdpInfo is not supported by this worker yet; remove it",
     "encryptedEnv": "payload.encryptedEnv cannot be decrypted: this worker has no key for it. Remove it, and keep the "
     "values in the secrets service, which the task reads through features.taskclusterProxy",
 }
 
 
 class PayloadRefused(MalformedPayload):
-    """The payload does not conform to the schema; `problems` lists why, one line each."""
+    """The payload does not conform to the schema of its `dialect`; `problems` lists why, one line each."""
 
-    def __init__(self, task_id: str, found: Sequence[str]) -> None:
+    def __init__(self, task_id: str, found: Sequence[str], dialect: Dialect = "generic-worker") -> None:
         super().__init__(f"validation of payload failed for task {task_id}")
-        self.problems = tuple(found)
+        self.problems, self.dialect = tuple(found), dialect
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ class Payload:
         asked: keys of the features that the payload itself switches on.
         os_groups: what the task's user shall be a member of.
         superseder_url: who knows the tasks that supersede this one; may be empty.
+        rdp_info: name of the artifact that tells how to log in to the task's desktop; empty for no desktop.
         docker: what only containers have; None for a task without an image.
+        warnings: what was left out of account, one line each.
     """
 
     commands: tuple[tuple[str, ...], ...]
@@ -94,7 +95,9 @@ class Payload:
     asked: frozenset[str] = frozenset()
     os_groups: tuple[str, ...] = ()
     superseder_url: str = ""
+    rdp_info: str = ""
     docker: DockerRequest | None = None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, task_id: str, payload: Any, longest_run_time_s: int) -> Self:
@@ -104,7 +107,7 @@ class Payload:
             PayloadRefused: it does not conform to the schema.
             MalformedPayload: it asks for something that this worker does not offer.
         """
-        if found := problems(payload) or [*_mixed(payload), *_bad_names(payload.get("env", {})), *_bad_mounts(payload)]:
+        if found := problems(payload) or [*_mixed(payload), *bad_names(payload.get("env", {})), *_bad_mounts(payload)]:
             raise PayloadRefused(task_id, found)
         _refuse_unsupported(payload)
         if payload["maxRunTime"] > longest_run_time_s:
@@ -133,6 +136,7 @@ class Payload:
             asked=frozenset(key for key, wanted in switches.items() if wanted),
             os_groups=tuple(payload.get("osGroups", ())),
             superseder_url=payload.get("supersederUrl", ""),
+            rdp_info=payload.get("rdpInfo", ""),
         )
 
 
@@ -146,7 +150,8 @@ def _bad_mounts(payload: Mapping[str, Any]) -> list[str]:
     return list(mount_requests.flaws(payload.get("mounts", ())))
 
 
-def _bad_names(env: Mapping[str, str]) -> list[str]:
+def bad_names(env: Mapping[str, str]) -> list[str]:
+    """Names that no environment can have, as lines that tell so."""
     return [f"env: {name!r} is not a name for a variable" for name in env if not name or "=" in name]
 
 

@@ -10,7 +10,11 @@ from taskward.executor.validation import schema
 
 
 def tell_problems(log: TaskLog, refused: PayloadRefused) -> None:
-    """The schema and every problem, in generic-worker's order."""
+    """Every problem, as the worker did whose payload it is: generic-worker says the schema, too."""
+    if refused.dialect == "docker-worker":
+        listed = json.dumps(refused.problems, indent=2, ensure_ascii=False)
+        log.error(f"`task.payload` format is invalid json schema errors:\n{listed}")
+        return
     log.error("Task payload for this worker type must conform to the following jsonschema:")
     log.error(json.dumps(schema(), indent=2))
     log.error("TASK FAIL since the task payload is invalid. See errors:")

@@ -1,6 +1,6 @@
 """Does a payload conform to the schema? Every problem as one line that names what, where and why.
 
-The schema (`schema/generic-worker.json`) is the one place that lists the keys of a payload.
+The schemas (`schema/*.json`) are the one place that lists the keys of a payload.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from jsonschema import Draft7Validator, FormatChecker, ValidationError, validators
 
@@ -18,24 +18,29 @@ from taskward.core.clock import parse_time
 MOST_PROBLEMS: Final = 50
 _SHOWN_CHARACTERS: Final = 120
 
+Dialect = Literal["generic-worker", "docker-worker"]
+
 
 @cache
-def schema() -> dict[str, Any]:
-    """The JSON schema (draft 7) of a native payload."""
-    text = (Path(__file__).parent / "schema/generic-worker.json").read_text()
+def schema(dialect: Dialect = "generic-worker") -> dict[str, Any]:
+    """The JSON schema (draft 7) of the payloads of that worker."""
+    text = (Path(__file__).parent / f"schema/{dialect}.json").read_text()
     return dict(json.loads(text))
 
 
-def problems(payload: object) -> list[str]:
-    """What is wrong with `payload`, one line each as ``<path>: <why>``, at most 50; empty when nothing is."""
-    found = [*islice(_unusable_text(payload), MOST_PROBLEMS), *_against_schema(payload)]
+def problems(payload: object, dialect: Dialect = "generic-worker", strict: bool = True) -> list[str]:
+    """What is wrong with `payload`, one line each as ``<path>: <why>``, at most 50; empty when nothing is.
+
+    Without `strict`, keys that the schema does not know are no problem, other than features.
+    """
+    found = [*islice(_unusable_text(payload), MOST_PROBLEMS), *_against_schema(payload, dialect, strict)]
     if len(found) > MOST_PROBLEMS:
         found[MOST_PROBLEMS:] = ["(root): there are more problems than are listed here"]
     return found
 
 
-def _against_schema(payload: object) -> list[str]:
-    errors = list(islice(_validator().iter_errors(payload), MOST_PROBLEMS + 1))
+def _against_schema(payload: object, dialect: Dialect, strict: bool) -> list[str]:
+    errors = list(islice(_validator(dialect, strict).iter_errors(payload), MOST_PROBLEMS + 1))
     return [line for error in errors for line in _lines(error)]
 
 
@@ -47,10 +52,31 @@ def _lines(error: ValidationError) -> Iterator[str]:
             if name not in known:
                 yield f"{where}: Additional property {_shown(name)} is not allowed{_hint(name, known)}"
     elif error.validator == "oneOf" and error.context:
-        for each in _of_nearest_form(error):
-            yield from _lines(each)
+        if wrong := list(_of_no_form(error)):
+            yield from wrong
+        else:
+            yield from (line for each in _of_nearest_form(error) for line in _lines(each))
     else:
         yield f"{where}: {_reason(error)}"
+
+
+def _of_no_form(error: ValidationError) -> Iterator[str]:
+    """A line when the key that tells the forms apart, by one value for each, has none of these values."""
+    values: dict[str, list[Any]] = {}
+    for form in cast("list[Any]", error.validator_value):
+        for key, part in form.get("properties", {}).items():
+            if len(part.get("enum", ())) == 1:
+                values.setdefault(key, []).extend(part["enum"])
+    for key, allowed in values.items():
+        given = _mapping(error.instance).get(key)
+        if given is not None and given not in allowed:
+            where = _path((*error.absolute_path, key))
+            yield f"{where}: {_one_of(where, allowed, given)}"
+
+
+def _one_of(what: str, allowed: list[Any], given: object) -> str:
+    listed = ", ".join(json.dumps(value) for value in allowed)
+    return f"{what} must be one of the following: {listed} (given: {_shown(json.dumps(given))})"
 
 
 def _of_nearest_form(error: ValidationError) -> list[ValidationError]:
@@ -64,7 +90,7 @@ def _of_nearest_form(error: ValidationError) -> list[ValidationError]:
 def _distance(error: ValidationError) -> int:
     """How much a problem speaks against the form: missing and unknown keys do, a bad value of a key does not."""
     if error.relative_path:
-        return 0
+        return 10 if error.validator == "enum" and len(cast("list[Any]", error.validator_value)) == 1 else 0
     if error.validator == "additionalProperties":
         known = _mapping(error.schema).get("properties", {})
         return sum(name not in known for name in _mapping(error.instance))
@@ -77,8 +103,7 @@ def _reason(error: ValidationError) -> str:
         case "required":
             return error.message.replace("'", "").replace(" is a required property", " is required")
         case "enum":
-            allowed = ", ".join(json.dumps(value) for value in list(cast("list[Any]", error.validator_value)))
-            return f"{_path(error.absolute_path)} must be one of the following: {allowed}{given}"
+            return _one_of(_path(error.absolute_path), cast("list[Any]", error.validator_value), error.instance)
         case "minimum":
             return f"Must be greater than or equal to {error.validator_value}{given}"
         case "type":
@@ -150,10 +175,21 @@ def _unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Itera
             yield ValidationError("array items must be unique")
 
 
+def _tolerant(part: Any, key: str = "") -> Any:
+    """The schema without its refusal of unknown keys; a feature that nobody knows stays refused."""
+    if isinstance(part, list):
+        return [_tolerant(each) for each in part]
+    if not isinstance(part, dict) or key == "features":
+        return part
+    kept = {name: each for name, each in part.items() if (name, each) != ("additionalProperties", False)}
+    return {name: _tolerant(each, name) for name, each in kept.items()}
+
+
 @cache
-def _validator() -> Any:
+def _validator(dialect: Dialect, strict: bool) -> Any:
     formats = FormatChecker(formats=())
     formats.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(parse_time(value)))
     extend: Any = validators.extend
     kind = extend(Draft7Validator, {"uniqueItems": _unique})
-    return kind(schema(), format_checker=formats)
+    wanted = schema(dialect) if strict else _tolerant(schema(dialect))
+    return kind(wanted, format_checker=formats)

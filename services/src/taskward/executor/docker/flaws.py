@@ -1,0 +1,58 @@
+"""What is wrong with a payload that conforms to docker-worker's schema; one line each as ``<path>: <why>``."""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from taskward.core.clock import format_time, parse_time
+from taskward.executor.payload import bad_names
+
+
+def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int) -> Iterator[str]:
+    """All of them.
+
+    Args:
+        payload: conforms to the schema.
+        expires: when the task does.
+        longest_run_time_s: the worker's limit.
+    """
+    if (seconds := payload["maxRunTime"]) > longest_run_time_s:
+        yield f"maxRunTime: must be at most {longest_run_time_s}, the most that this worker allows (given: {seconds})"
+    yield from bad_names(payload.get("env", {}))
+    yield from _late(payload.get("artifacts", {}), expires)
+    yield from _bad_mounts(payload)
+
+
+def _late(artifacts: Mapping[str, Any], expires: datetime) -> Iterator[str]:
+    """docker-worker's words, with the dates as Taskcluster writes them."""
+    for name, entry in artifacts.items():
+        if "expires" in entry and (own := parse_time(entry["expires"])) > expires:
+            yield (
+                f"artifacts.{name}.expires: Artifact expiration for '{name}' must not be greater than task expiration. "
+                f"Artifact expiration is '{format_time(own)}' but task expiration is '{format_time(expires)}'"
+            )
+
+
+def _bad_mounts(payload: Mapping[str, Any]) -> Iterator[str]:
+    """Docker takes ``<source>:<place>:<options>`` and would read a colon in a place as the beginning of options."""
+    if "" in payload.get("cache", {}):
+        yield "cache: the name of a cache must not be empty"
+    taken: dict[str, str] = {}
+    for where, place in _mounts(payload):
+        plain = posixpath.normpath(place)
+        if not place.startswith("/") or ":" in place:
+            yield f"{where}: must be an absolute path in the container, without a colon (given: {place[:200]!r})"
+        elif not plain.strip("/"):
+            yield f"{where}: must not be the root of the container"
+        elif plain in taken:
+            yield f"{where}: {taken[plain]} is at that path already (given: {place[:200]!r})"
+        taken.setdefault(plain, where)
+
+
+def _mounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, place in payload.get("cache", {}).items():
+        yield f"cache.{name}", place
+    for name, entry in payload.get("artifacts", {}).items():
+        if entry["type"] == "volume":
+            yield f"artifacts.{name}.path", posixpath.join("/", entry["path"])
