@@ -21,7 +21,8 @@ from taskward.core.outcome import Outcome
 from taskward.core.process import start_time
 from taskward.core.record import Record, Records
 from taskward.core.settings import Settings
-from taskward.executor.job import EngineFactory, Executor, native
+from taskward.executor.job import Executor
+from taskward.executor.kind import EngineFactory
 from taskward.executor.processes import of_user
 from taskward.executor.sweep import Sweep
 from taskward.executor.watch import AbortReasons
@@ -66,22 +67,22 @@ class Bench:
         self.records.claim(run, {**definition(payload), **task}, until, "here", "w-1", "{}")
         return run
 
-    def run(self, command: Sequence[Any], engine: EngineFactory = native, **payload: Any) -> "Result":
+    def run(self, command: Sequence[Any], engine: EngineFactory | None = None, **payload: Any) -> "Result":
         """A task with these commands, until it is handed over."""
         return self.run_payload({"command": list(command), "maxRunTime": 20, **payload}, engine)
 
-    def run_payload(self, payload: Any, engine: EngineFactory = native, **task: Any) -> "Result":
+    def run_payload(self, payload: Any, engine: EngineFactory | None = None, **task: Any) -> "Result":
         """A task with this payload, until it is handed over."""
         run = self.claim(payload, **task)
         job = self.start(run, engine)
         assert job.wait() == 0
         return self.result(run)
 
-    def start(self, run: RunId, engine: EngineFactory = native) -> "JobProcess":
+    def start(self, run: RunId, engine: EngineFactory | None = None) -> "JobProcess":
         """The job process of a run that is claimed."""
         return JobProcess(lambda: self.execute(run, engine))
 
-    def execute(self, run: RunId, engine: EngineFactory = native) -> None:
+    def execute(self, run: RunId, engine: EngineFactory | None = None) -> None:
         """What the job does; to be called in a process of its own."""
         address = self.server.address("executor")
         Executor(self.settings, connect(address), AbortReasons(address), engine).execute(run.task_id, run.run_id)

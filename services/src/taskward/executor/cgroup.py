@@ -79,11 +79,12 @@ class Cgroup:
         return self._write(("unified", "cgroup.kill"), value="1")
 
     def members(self) -> set[int]:
-        """Living processes in it."""
+        """Living processes in it, and in groups below it."""
         found: set[int] = set()
-        for path in self.entries:
-            with contextlib.suppress(OSError):
-                found |= {int(pid) for pid in path.read_text().split()}
+        for kind in self._parents:
+            for path in self._path(kind).rglob(_PROCS):
+                with contextlib.suppress(OSError):
+                    found |= {int(pid) for pid in path.read_text().split()}
         return found
 
     def oom_kills(self) -> int | None:

@@ -12,13 +12,12 @@ from taskward.core.outcome import COMPLETED, Outcome, exception
 from taskward.core.process import this_life
 from taskward.executor import features
 from taskward.executor.collect import open_outbox
-from taskward.executor.commands import Commands
-from taskward.executor.environment import environment_of
-from taskward.executor.errors import EngineFailed, TaskEnded
+from taskward.executor.errors import EngineFailed, ExecutorError, TaskEnded
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature, admit
+from taskward.executor.kind import Kind
 from taskward.executor.mounts.store import Store
-from taskward.executor.payload import Payload, PayloadRefused
+from taskward.executor.payload import PayloadRefused
 from taskward.executor.report import tell_problems
 from taskward.executor.task import Task
 from taskward.executor.watch import Watch
@@ -31,8 +30,8 @@ _logger = logging.getLogger(__name__)
 class Life:
     """Everything that happens to a run here; for the one process that owns it."""
 
-    def __init__(self, task: Task, watch: Watch) -> None:
-        self._task, self._watch = task, watch
+    def __init__(self, task: Task, watch: Watch, kind: Kind) -> None:
+        self._task, self._watch, self._kind = task, watch, kind
         task.watch = watch
         self._owner = this_life()
         self._started: list[Feature] = []
@@ -52,14 +51,15 @@ class Life:
 
     def adopt(self) -> None:
         """The features of a run whose process has died: none is started, all are there to be stopped."""
-        self._started = [features.BackingLog(self._task)]
+        log, *others = self._kind.features()
+        self._started = [log(self._task)]
         try:
             self._read_payload()
         except TaskEnded as end:
             self._task.fail(end.outcome)
             return
-        for kind in features.ORDER[1:]:
-            feature = kind(self._task)
+        for other in others:
+            feature = other(self._task)
             if feature.requested():
                 self._attempt(lambda feature=feature: admit(feature))  # type: ignore[misc]
                 self._started.append(feature)
@@ -81,13 +81,22 @@ class Life:
         index.write(outbox)
         task.records.fan_out(task.run, self._owner, len(index.batches))
 
+    def retain(self) -> None:
+        """For as long as a feature wants it, the run's user and directory stay; nothing can spoil the run any more."""
+        for feature in reversed(self._started):
+            try:
+                feature.retain()
+            except (ExecutorError, OSError) as error:
+                _logger.error("run not retained", extra={"run": self._task.run.key, "reason": str(error)})
+
     def hand_over_log(self) -> None:
         """Only the log, for a run that died with its process."""
         self._started = [feature for feature in self._started if not feature.publishes]
         self.collect()
 
     def _prepare(self) -> None:
-        backing_log = features.BackingLog(self._task)
+        log, *others = self._kind.features()
+        backing_log = log(self._task)
         self._started.append(backing_log)
         backing_log.start()
         self._read_payload()
@@ -98,15 +107,13 @@ class Life:
         )
         for warning in self._task.engine.prepare():
             self._task.log.warn(warning)
-        for kind in features.ORDER[1:]:
-            self._start(kind(self._task))
+        for other in others:
+            self._start(other(self._task))
 
     def _read_payload(self) -> None:
         task = self._task
         try:
-            task.payload = Payload.parse(
-                task.run.task_id, task.definition.get("payload"), task.settings.worker.max_run_time_s
-            )
+            task.payload = self._kind.parse(task.run.task_id, task.definition, task.settings)
         except PayloadRefused as refused:
             tell_problems(task.log, refused)
             raise
@@ -120,11 +127,7 @@ class Life:
     def _run(self) -> None:
         task = self._task
         self._watch.limit(task.payload.max_run_time_s)
-        commands = Commands(task.payload, task.engine, task.log, self._watch, task.used)
-        try:
-            commands.run(environment_of(task))
-        finally:
-            task.last_exit_code, task.aborted = commands.last_exit_code, commands.aborted
+        self._kind.work(task, self._watch)
 
     def _attempt(self, step: Callable[[], None]) -> bool:
         """Does `step`; what goes wrong becomes the run's outcome, unless something went wrong before."""
@@ -164,18 +167,5 @@ class Life:
             expires=str(task.definition["expires"]),
             certify=certifies and "chainOfTrust" in payload.features,
             certificate=certifies and "generateCertificate" in payload.features,
-            environment=_environment(task),
+            environment=task.image_facts,
         )
-
-
-def _environment(task: Task) -> dict[str, str]:
-    """What the signed documents may say of this machine."""
-    told = task.settings.environment
-    known = {
-        "publicIpAddress": told.public_ip_address,
-        "privateIpAddress": told.private_ip_address,
-        "instanceId": told.instance_id,
-        "instanceType": told.instance_type,
-        "region": told.region,
-    }
-    return {name: value for name, value in known.items() if value}

@@ -78,9 +78,11 @@ class TaskLog:
         os.close(self.fd)
 
     def _write(self, prefix: str, text: str) -> None:
+        self._append("".join(f"{prefix}{line}\n" for line in text.split("\n")))
+
+    def _append(self, text: str) -> None:
         """A full disk costs lines of the log, never the run."""
-        lines = "".join(f"{prefix}{line}\n" for line in text.split("\n"))
-        data = lines.encode("utf-8", "backslashreplace")
+        data = text.encode("utf-8", "backslashreplace")
         try:
             while data:
                 data = data[os.write(self.fd, data) :]

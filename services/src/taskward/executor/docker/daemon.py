@@ -1,0 +1,77 @@
+"""The Docker daemon's API: one client for each process, each call with a time limit, each failure in our own words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from docker.api.client import APIClient
+from docker.auth import AuthConfig
+from docker.errors import APIError, DockerException
+from requests.exceptions import RequestException
+
+from taskward.core.settings import DockerSettings
+from taskward.executor.errors import EngineFailed
+
+
+class DaemonAway(EngineFailed):
+    """The daemon does not answer, or not in time; it may be another matter in a moment."""
+
+
+class DaemonRefused(EngineFailed):
+    """The daemon has answered that it will not; `status` is HTTP's, `reason` the daemon's own text."""
+
+    def __init__(self, what: str, status: int, reason: str) -> None:
+        super().__init__(f"the Docker daemon cannot {what}: {reason}")
+        self.status, self.reason = status, reason
+
+
+class Daemon:
+    """Connects when it is first asked for something. For one process; threads of it may share it."""
+
+    def __init__(self, settings: DockerSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def api(self) -> APIClient:
+        """The client; to be used inside of `asking`.
+
+        Raises:
+            DaemonAway: nobody answers.
+        """
+        with self.asking("tell its version"):
+            api = APIClient(self.settings.host, version="auto", timeout=int(self.settings.timeout_s))
+        api.trust_env = False  # no proxy stands between us and a local socket
+        vars(api)["_auth_configs"] = AuthConfig({}, None)  # what is in the administrator's home is not for tasks
+        return api
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Around calls: `what` completes "the Docker daemon cannot …".
+
+        Raises:
+            DaemonRefused: it said no.
+            DaemonAway: it said nothing.
+        """
+        try:
+            yield
+        except APIError as error:
+            status = error.response.status_code if error.response is not None else 500
+            raise DaemonRefused(what, status, _one_line(error.explanation or str(error))) from error
+        except (DockerException, RequestException, OSError) as error:
+            text = f"the Docker daemon at {self.settings.host} does not answer ({what}): {_one_line(str(error))}"
+            raise DaemonAway(text) from error
+
+    @cached_property
+    def shares_cgroups(self) -> bool:
+        """Whether containers can be put below a control group of ours: not where systemd has them."""
+        with self.asking("describe itself"):
+            return bool(self.api.info().get("CgroupDriver") == "cgroupfs")
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        if "api" in vars(self):
+            self.api.close()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:2000]

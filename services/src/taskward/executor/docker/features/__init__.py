@@ -1,0 +1,18 @@
+"""What a task in a container can have: the features of all tasks, and those that only containers have.
+
+They start in this order and stop in reverse, as `taskward.executor.features` says.
+"""
+
+from typing import Final
+
+from taskward.executor.docker.features.image import ContainerImage
+from taskward.executor.docker.features.log import ContainerLog
+from taskward.executor.features.chain_of_trust import ChainOfTrust
+from taskward.executor.features.feature import Feature
+from taskward.executor.features.live_log import LiveLog
+from taskward.executor.features.resource_monitor import ResourceMonitor
+from taskward.executor.features.superseder import Superseder
+
+ORDER: Final[tuple[type[Feature], ...]] = (
+    ContainerLog, LiveLog, Superseder, ContainerImage, ResourceMonitor, ChainOfTrust,
+)  # fmt: skip

@@ -1,0 +1,80 @@
+"""Runs the container of a task, with the lines that docker-worker writes around its output."""
+
+from typing import Final
+
+from taskward.core.outcome import Outcome, exception, failed
+from taskward.executor.docker import engine
+from taskward.executor.docker.environment import environment
+from taskward.executor.engine import Ended, Process, Program
+from taskward.executor.errors import CommandNotStarted, TaskEnded
+from taskward.executor.task import Task
+from taskward.executor.watch import TIMED_OUT, WORKER_SHUTDOWN, Watch
+
+_CANCELED: Final = (
+    "Task was canceled by another entity. This can happen using a taskcluster client or by cancelling a task within "
+    "Treeherder."
+)
+
+
+def work(task: Task, watch: Watch) -> None:
+    """From start to end.
+
+    Raises:
+        TaskEnded: it failed, or the run must stop.
+    """
+    task.log.info("=== Task Starting ===")
+    try:
+        process = _start(task)
+        try:
+            watch.wait({process.fileno()})
+        except TaskEnded as end:
+            task.aborted = True
+            outcome = _in_docker_workers_words(task, end.outcome)
+            task.log.error(outcome.message)
+            raise TaskEnded(outcome) from end
+        finally:
+            task.engine.kill()
+    finally:
+        task.log.info("=== Task Finished ===")
+    ended = process.ended()
+    if ended is not None and (outcome_of_end := _judge(task, ended)):
+        raise TaskEnded(outcome_of_end)
+
+
+def _start(task: Task) -> Process:
+    request = task.payload.docker
+    group = str(task.definition.get("taskGroupId", task.run.task_id))
+    offered = {**engine.of(task.engine).outfit.environment, **task.environment}
+    variables = environment(task.run, group, task.settings, task.payload.env, offered)
+    try:
+        return task.engine.start(Program(request.command if request else (), variables), task.log.fd)
+    except CommandNotStarted as error:
+        text = f"Failure to properly start execution environment.\n{error}"
+        task.log.error(text)
+        raise TaskEnded(failed(text)) from error
+
+
+def _judge(task: Task, ended: Ended) -> Outcome | None:
+    task.last_exit_code = ended.exit_code
+    if ended.exit_code == 0:
+        return None
+    if ended.exit_code in task.payload.retry_codes:
+        text = f"exit code {ended.exit_code} is in task.payload.onExitStatus.retry"
+        return exception("intermittent-task", text)
+    remains = task.engine.remains()
+    if remains.oom_kills:
+        peak = f", at most {remains.memory_peak_bytes} bytes were in use" if remains.memory_peak_bytes else ""
+        text = f"Out of memory: the kernel killed {remains.oom_kills} of the task's processes{peak}"
+        task.log.error(text)
+        return failed(f"exit code {ended.exit_code}: {text}")
+    return failed(f"exit code {ended.exit_code}")
+
+
+def _in_docker_workers_words(task: Task, outcome: Outcome) -> Outcome:
+    if outcome.message == TIMED_OUT:
+        return failed(f"Task timeout after {task.payload.max_run_time_s} seconds. Force killing container.")
+    if outcome.unreported and outcome.reason == "canceled":
+        return Outcome(outcome.state, outcome.reason, _CANCELED, unreported=True)
+    if outcome.reason == WORKER_SHUTDOWN:
+        return exception(WORKER_SHUTDOWN, f"Task has been aborted prematurely. Reason: {WORKER_SHUTDOWN}")
+    return outcome
