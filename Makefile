@@ -39,7 +39,7 @@ format: tools ## let ruff put the sources into shape
 	.venv/bin/ruff format .
 
 test: tools ## run all tests (TESTS=tests/cli runs some)
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile $(TESTS)
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 bench: tools ## print the figures, each beside its limit (QUICK=1: a short round)
 	$(PYTHON) tests/bench/run.py $(if $(QUICK),--quick)

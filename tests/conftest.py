@@ -2,9 +2,13 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+_LONGEST = ("integration/test_kills", "cluster", "integration", "cli/test_up", "cli/test_dev", "executor")
+"""What takes longest begins first, so that no processor waits for it at the end; beginnings of paths."""
 
 _NOTHING_IS_MISSING = os.environ.get("CI") == "true" and os.geteuid() == 0
 
@@ -16,6 +20,22 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.lower() in ("http_proxy", "https_proxy", "all_proxy") or name.startswith(("TASKCLUSTER_", "TASKWARD_")):
             del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See `_LONGEST`; the order within a file stays."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = str(item.path.relative_to(here))
+        return next((at for at, start in enumerate(_LONGEST) if path.startswith(start)), len(_LONGEST))
+
+    items.sort(key=place)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as processors: the tests wait for processes as long as they compute."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

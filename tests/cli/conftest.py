@@ -3,6 +3,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes users and gives
 WriteConfig = Callable[..., Path]
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def new_place() -> Iterator[Path]:
     """A directory with a name short enough for Unix sockets, which other users can enter."""
     path = Path(tempfile.mkdtemp(prefix="twc"))
     path.chmod(0o755)
@@ -26,7 +27,19 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
+def place() -> Iterator[Path]:
+    """See `new_place`."""
+    with new_place() as path:
+        yield path
+
+
+@pytest.fixture
 def write_config(place: Path) -> WriteConfig:
+    """See `config_writer`."""
+    return config_writer(place)
+
+
+def config_writer(place: Path) -> WriteConfig:
     """Writes a configuration whose Taskcluster is a closed port; sections are given as tables."""
 
     def write(**sections: dict[str, Any]) -> Path:

@@ -2,7 +2,9 @@
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.retry import Retry
 
 from simulators.redis import RedisServer
 from taskward.core.acl import ROLES
@@ -61,7 +63,8 @@ def test_a_function_does_not_lend_its_rights(redis_server: RedisServer, redis: R
 
 def test_nobody_connects_without_a_name_or_with_a_wrong_password(redis_server: RedisServer) -> None:
     for options in ({}, {"username": "executor", "password": "wrong"}, {"username": "default", "password": ""}):
-        client = Redis(unix_socket_path=str(redis_server.socket), **options)  # type: ignore[arg-type]
+        once = Retry(NoBackoff(), 0)
+        client = Redis(unix_socket_path=str(redis_server.socket), retry=once, **options)  # type: ignore[arg-type]
         with client, pytest.raises((AuthenticationError, ResponseError)):
             client.ping()
 

@@ -117,6 +117,9 @@ class _UnixTransport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._connection: tuple[Any, http.client.HTTPConnection | None]  # what the base class's `close` closes
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        self._connection = (host, connection)
+        return connection
