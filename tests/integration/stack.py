@@ -21,6 +21,7 @@ import taskcluster
 from redis import Redis
 
 from simulators.devcluster import DevCluster
+from taskward.cli.status import collect
 from taskward.core.connection import connect
 from taskward.core.ids import RunId
 from taskward.core.record import Record, Records
@@ -135,10 +136,8 @@ class Stack:
         return connect(self.settings.redis(role))
 
     def status(self) -> dict[str, Any]:
-        """``taskward status --json``."""
-        done = self.command("status", "--json")
-        status: dict[str, Any] = json.loads(done.stdout)
-        return status
+        """What ``taskward status --json`` prints."""
+        return collect(self.settings)
 
     def pids(self, role: str) -> list[int]:
         """The processes of a role that run now."""

@@ -1,7 +1,8 @@
 """kill -9 of each role in each phase: the run ends resolved once, with the right state and bytes, and leaves nothing.
 
 How a phase is held open, so that the kill falls into it: *preparing* by the lock that the executor takes to make a
-user; *running* by the task itself; *collecting* by many files; the others by processes that are frozen meanwhile.
+user; *running* by the task itself; *collecting* by many empty directories to look into, until the job process is
+frozen; the others by processes that are frozen meanwhile. What is frozen is killed frozen, or goes on.
 """
 
 import fcntl
@@ -24,21 +25,22 @@ pytestmark = [needs_root, pytest.mark.slow]
 ROLES = ["executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "reaper", "redis"]
 PHASES = ["preparing", "running", "collecting", "uploading", "finishing", "resolving"]
 GO = Path("/tmp/taskward-go")
-FILES = 1200
+FILES = 3
 COMMAND = [
     "sh", "-c",
     f"echo $$ > /tmp/pid-$TASK_ID-$RUN_ID; while [ ! -e {GO} ]; do sleep 0.05; done; mkdir many; cd many; "
-    f"i=0; while [ $i -lt $FILES ]; do echo $i > $i.txt; i=$((i+1)); done; echo finished",
+    f"seq -f dir%g 0 $DIRECTORIES | xargs mkdir; for i in $(seq {FILES}); do echo $i > $i.txt; done; echo finished",
 ]  # fmt: skip
 
 
 def kill(stack: Stack, role: str) -> None:
     """kill -9 of every process of the role; ``job`` is the executor's child that runs the task."""
-    if role == "job":
-        pids = [child for parent in stack.pids("executor") for child in children(parent)]
-    else:
-        pids = stack.pids(role)
-    send(pids, signal.SIGKILL)
+    send(jobs(stack) if role == "job" else stack.pids(role), signal.SIGKILL)
+
+
+def jobs(stack: Stack) -> list[int]:
+    """The job processes of all executors."""
+    return [child for parent in stack.pids("executor") for child in children(parent)]
 
 
 def children(pid: int) -> list[int]:
@@ -51,6 +53,19 @@ def frozen(pids: Callable[[], list[int]]) -> Iterator[None]:
     stopped = pids()
     send(stopped, signal.SIGSTOP)
     try:
+        yield
+    finally:
+        send(stopped, signal.SIGCONT)
+
+
+@contextmanager
+def frozen_as_soon_as_collecting(stack: Stack, run: RunId) -> Iterator[None]:
+    stopped = jobs(stack)
+    GO.touch()
+    stack.phase(run, "collecting")
+    send(stopped, signal.SIGSTOP)
+    try:
+        stack.phase(run, "collecting")
         yield
     finally:
         send(stopped, signal.SIGCONT)
@@ -72,8 +87,11 @@ def held_in(stack: Stack, phase: str, run: Callable[[], RunId]) -> Iterator[RunI
     if phase == "running":
         yield made
         return
+    if phase == "collecting":
+        with frozen_as_soon_as_collecting(stack, made):
+            yield made
+        return
     freeze = {
-        "collecting": lambda: [],
         "uploading": lambda: stack.pids("uploader"),
         "finishing": lambda: stack.pids("signer"),
         "resolving": lambda: stack.pids("claimer"),
@@ -94,23 +112,14 @@ def no_go() -> Iterator[None]:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_run_survives_the_kill(stack: Stack, phase: str, role: str) -> None:
-    files = FILES if phase == "collecting" else 3
-
-    def create() -> RunId:
-        return stack.create(
-            [COMMAND],
-            env={"FILES": str(files)},
-            artifacts=[{"type": "directory", "path": "many", "name": "public/many"}],
-            features={"chainOfTrust": True},
-        )
-
-    with held_in(stack, phase, create) as run:
+    directories = 2500 if phase == "collecting" else 1
+    with held_in(stack, phase, lambda: signed(stack, directories)) as run:
         kill(stack, role)
     GO.touch()
-    check(stack, run, files, lost_a_run=role in ("executor", "job") and phase in ("preparing", "running"))
+    check(stack, run, lost_a_run=role in ("executor", "job") and phase in ("preparing", "running"))
 
 
-def check(stack: Stack, run: RunId, files: int, lost_a_run: bool) -> None:
+def check(stack: Stack, run: RunId, lost_a_run: bool) -> None:
     if lost_a_run:
         assert stack.resolution(run) == ("exception", "worker-shutdown")
         assert "worker-shutdown" in stack.log(run) or "died" in stack.log(run)
@@ -118,8 +127,8 @@ def check(stack: Stack, run: RunId, files: int, lost_a_run: bool) -> None:
     assert stack.resolution(run, 90) == ("completed", "completed"), stack.log(run)
     assert len(stack.runs(run)) == run.run_id + 1
     artifacts = stack.artifacts(run)
-    assert sum(name.startswith("public/many/") for name in artifacts) == files
-    assert stack.get(run, f"public/many/{files - 1}.txt") == f"{files - 1}\n".encode()
+    assert sum(name.startswith("public/many/") for name in artifacts) == FILES
+    assert stack.get(run, f"public/many/{FILES}.txt") == f"{FILES}\n".encode()
     assert {"public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig"} <= set(
         artifacts
     )
@@ -144,33 +153,31 @@ def in_task(process: Path, stack: Stack) -> bool:
 
 
 @pytest.mark.parametrize("phase", ["running", "uploading"])
-def test_supervisord_killed_and_started_again(own_stack: Stack, phase: str) -> None:
-    stack = own_stack
+def test_supervisord_killed_and_started_again(stack: Stack, phase: str) -> None:
     with held_in(stack, phase, lambda: signed(stack)) as run:
         send([stack.supervisor_pid()], signal.SIGKILL)
     until(lambda: stack.command("up", "--detach").returncode == 0, "it starts again", 60)
     GO.touch()
-    check(stack, run, 3, lost_a_run=phase == "running")
+    check(stack, run, lost_a_run=phase == "running")
 
 
 @pytest.mark.parametrize("phase", ["running", "uploading"])
-def test_everything_killed_at_once_and_started_again(own_stack: Stack, phase: str) -> None:
-    stack = own_stack
+def test_everything_killed_at_once_and_started_again(stack: Stack, phase: str) -> None:
     with held_in(stack, phase, lambda: signed(stack)) as run:
         roles = [row["pid"] for row in stack.status()["roles"] if row["pid"]]
         send([stack.supervisor_pid(), *roles], signal.SIGKILL)
     until(lambda: stack.command("up", "--detach").returncode == 0, "it starts again", 60)
     GO.touch()
-    check(stack, run, 3, lost_a_run=phase == "running")
+    check(stack, run, lost_a_run=phase == "running")
 
 
-def signed(stack: Stack) -> RunId:
+def signed(stack: Stack, directories: int = 1) -> RunId:
     artifacts = [{"type": "directory", "path": "many", "name": "public/many"}]
-    return stack.create([COMMAND], env={"FILES": "3"}, artifacts=artifacts, features={"chainOfTrust": True})
+    env = {"DIRECTORIES": str(directories)}
+    return stack.create([COMMAND], env=env, artifacts=artifacts, features={"chainOfTrust": True})
 
 
-def test_sigterm_to_supervisord_gives_the_run_back_within_the_grace_time(own_stack: Stack) -> None:
-    stack = own_stack
+def test_sigterm_to_supervisord_gives_the_run_back_within_the_grace_time(stack: Stack) -> None:
     run = stack.create([["sh", "-c", "echo begun; sleep 300"]])
     stack.phase(run, "running")
     began = time.monotonic()
