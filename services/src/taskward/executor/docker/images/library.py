@@ -1,0 +1,115 @@
+"""The images of the daemon, and what this worker remembers of those that it has brought."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from taskward.executor.docker.daemon import Daemon, DaemonRefused
+from taskward.executor.docker.images.errors import ImageFailed
+from taskward.executor.docker.images.platform import Platform
+from taskward.executor.docker.images.record import Brought
+from taskward.executor.mounts.shelf import Facts, Item, Shelf, id_of
+
+_NOT_FOUND: Final = 404
+_PAUSE_S: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Ensured:
+    """An image that is at the daemon and stays there at least until `close`; a container keeps it then.
+
+    Attributes:
+        image_id: to make the container from: a name could mean something else a moment later.
+        artifact_hash: ``sha256:…`` of the artifact that it came in; empty for images of registries.
+        config: what the image says of itself (``Cmd``, ``Entrypoint``, ``Env``, ``Volumes``, …).
+    """
+
+    image_id: str
+    artifact_hash: str
+    config: Mapping[str, Any]
+    _item: Item | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What chain of trust tells of it."""
+        return {"imageHash": self.image_id, **({"imageArtifactHash": self.artifact_hash} if self.artifact_hash else {})}
+
+    def require_command(self, command: tuple[str, ...]) -> None:
+        """That there is something to run.
+
+        Raises:
+            ImageFailed: neither the payload nor the image names a command.
+        """
+        if not command and not self.config.get("Cmd") and not self.config.get("Entrypoint"):
+            raise ImageFailed("the image names no command, so payload.command must")
+
+    def close(self) -> None:
+        """To be called when there is a container, or will be none; twice is harmless."""
+        if self._item is not None:
+            self._item.close()
+
+
+class Library:
+    """Of one worker. What `take` and `remember` return is not removed until it is closed."""
+
+    def __init__(self, daemon: Daemon, shelf: Shelf) -> None:
+        self.daemon, self._shelf = daemon, shelf
+
+    def inspect(self, name: str) -> Mapping[str, Any] | None:
+        """What the daemon knows of an image; None for one that is not there."""
+        try:
+            with self.daemon.asking("look for an image"):
+                found: Mapping[str, Any] = self.daemon.api.inspect_image(name)
+                return found
+        except DaemonRefused as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def take(self, key: str) -> tuple[Item, Brought] | None:
+        """What was brought before."""
+        item = self._shelf.take(id_of(key), shared=True)
+        if item is None:
+            return None
+        brought = Brought.read(item)
+        if brought is None:
+            item.close()
+            return None
+        return item, brought
+
+    def remember(self, key: str, brought: Brought) -> Item:
+        """It was brought just now."""
+        while (item := self._shelf.prepare().take(id_of(key), make=True, shared=True)) is None:
+            time.sleep(_PAUSE_S)  # a sweep is looking at it
+        now = time.time()
+        brought.write(item)
+        item.complete(Facts(key, now, now))
+        return item
+
+    def ensured(self, facts: Mapping[str, Any], item: Item | None, artifact_hash: str = "") -> Ensured:
+        """An image that the daemon has, if it can run here.
+
+        Raises:
+            ImageFailed: it cannot; the item is closed.
+        """
+        if mismatch := self.here.mismatch(Platform(facts.get("Os", ""), facts.get("Architecture", ""))):
+            if item is not None:
+                item.close()
+            raise ImageFailed(mismatch)
+        return Ensured(str(facts["Id"]), artifact_hash, facts.get("Config") or {}, item)
+
+    @cached_property
+    def here(self) -> Platform:
+        """What the daemon can run."""
+        with self.daemon.asking("tell its version"):
+            version = self.daemon.api.version()
+        return Platform(version["Os"], version["Arch"])
+
+    @cached_property
+    def root_directory(self) -> Path:
+        """Where the daemon keeps its images."""
+        with self.daemon.asking("describe itself"):
+            return Path(self.daemon.api.info()["DockerRootDir"])

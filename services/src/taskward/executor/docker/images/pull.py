@@ -1,0 +1,132 @@
+"""Pulls from registries: by a process that can be ended at any time, tried again only where that may help."""
+
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from socket import socket
+from typing import Any, Final
+
+from taskward.core.settings import Settings
+from taskward.executor.docker.daemon import Daemon, DaemonRefused
+from taskward.executor.docker.images.conversation import messages
+from taskward.executor.docker.images.errors import ImageFailed
+from taskward.executor.docker.images.logins import Login
+from taskward.executor.docker.images.progress import Progress, printable
+from taskward.executor.docker.images.reference import Reference
+from taskward.executor.docker.images.site import Site
+from taskward.executor.docker.images.turn import Turn
+from taskward.executor.errors import EngineFailed
+from taskward.executor.mounts.errands import Answer, serve
+
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE_S: Final = 1.0
+_PASSING: Final = (
+    "timeout", "timed out", "connection refused", "connection reset", "broken pipe", "eof", "tls handshake",
+    "temporary failure", "no route to host", "network is unreachable", "server misbehaving", "toomanyrequests",
+    "too many requests", "received unexpected http status: 5", "503", "502", "504", "no such host", "canceled",
+)  # fmt: skip
+_FINAL: Final = ("manifest unknown", "denied", "unauthorized", "no basic auth", "not found", "no matching manifest")
+
+
+class PullFailed(ImageFailed):
+    """The registry cannot be reached, or is not in its right mind; another time may be better."""
+
+
+def puller(settings: Settings) -> Callable[[socket], None]:
+    """What to call in a process of ours; it answers to ``pull`` and writes progress to the descriptor that it gets.
+
+    The file's time of change tells that the daemon still says something. The answer is empty, or has the ``reason``
+    why not.
+    """
+
+    def pull(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        daemon, progress = Daemon(replace(settings.docker, timeout_s=settings.images.stall_s)), Progress()
+        headers = {"X-Registry-Auth": request["login"]}
+        try:
+            for message in messages(daemon, "pull the image", "/images/create", request["params"], headers):
+                os.utime(received[0])
+                for line in progress.lines(message):
+                    os.write(received[0], json.dumps({"line": line}).encode() + b"\n")
+        except DaemonRefused as error:
+            return {"reason": error.reason}, ()
+        except EngineFailed as error:
+            return {"reason": f"timeout: {error}"}, ()
+        return {}, ()
+
+    return serve({"pull": pull}, float(settings.images.timeout_s))
+
+
+def pull(site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None]) -> None:
+    """The image is at the daemon when this returns; progress goes to `turn`, and `look` is called meanwhile.
+
+    Raises:
+        PullFailed: the registry cannot be reached now; some attempts were made.
+        ImageFailed: it can never be had.
+        TaskEnded: the run must stop; so does the pull.
+    """
+    pause_s, begun_s = _FIRST_PAUSE_S, time.monotonic()
+    for left in reversed(range(_ATTEMPTS)):
+        reason = _attempt(site, reference, login, turn, look)
+        if not reason:
+            return
+        told = f"{reference}: {printable(reason)}"
+        if not _may_pass(reason):
+            raise ImageFailed(told)
+        pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
+        if not left or time.monotonic() + pause_s - begun_s > site.task.settings.images.stall_s:
+            raise PullFailed(f"{told} ({_ATTEMPTS - left} attempts)")
+        turn.say(f"{told}; trying again in {pause_s:.1f} seconds")
+        site.pause(pause_s)
+        pause_s *= 2
+
+
+def _attempt(site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None]) -> str:
+    """Why it did not succeed; empty if it did."""
+    params = {"fromImage": reference.repository, "tag": reference.digest or reference.tag}
+    settings = site.task.settings
+    silent = _Silence(turn.fd, settings.images.stall_s)
+
+    def watch() -> None:
+        look()
+        silent.check()
+
+    try:
+        with site.as_ourselves(puller(settings)) as errands, site.looking(watch):
+            answer, _ = errands.ask("pull", turn.fd, params=params, login=_header(login))
+    except _Stalled:
+        return f"timeout: the registry has sent nothing for {settings.images.stall_s:.0f} seconds"
+    return str(answer.get("reason", ""))
+
+
+class _Stalled(Exception):
+    """Nothing comes any more."""
+
+
+class _Silence:
+    """Notices when a file was not touched for long."""
+
+    def __init__(self, file: int, longest_s: float) -> None:
+        self._file, self._longest_s = file, longest_s
+        self._seen, self._since_s = -1, time.monotonic()
+
+    def check(self) -> None:
+        touched = os.fstat(self._file).st_mtime_ns
+        if touched != self._seen:
+            self._seen, self._since_s = touched, time.monotonic()
+        elif time.monotonic() - self._since_s > self._longest_s:
+            raise _Stalled
+
+
+def _header(login: Login | None) -> str:
+    """An empty one says that nobody logs in, whatever files of logins lie about."""
+    data = {} if login is None else {"username": login.username, "password": login.password}
+    return base64.urlsafe_b64encode(json.dumps(data).encode()).decode()
+
+
+def _may_pass(reason: str) -> bool:
+    text = reason.lower()
+    return not any(word in text for word in _FINAL) and any(word in text for word in _PASSING)
