@@ -60,6 +60,9 @@ class Rig:
     def queue(self) -> Any:
         return self.cluster.client(taskcluster.Queue)
 
+    def auth(self) -> Any:
+        return self.cluster.client(taskcluster.Auth)
+
     def create(self, **more: Any) -> str:
         """A pending task of this test's own queue; returns its id."""
         task_id = str(slugid.nice())

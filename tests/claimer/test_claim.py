@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from taskward.claimer.claim import Claims, claim_for_ever
 from taskward.claimer.slots import Slots
 from taskward.core import keys
 from taskward.core.errors import Refused, Unreachable
+from taskward.core.ids import RunId
 from taskward.core.jobs import EXECUTE
 from taskward.core.taskcluster import Credentials, Taskcluster
 
@@ -108,3 +110,25 @@ def test_the_loop_fills_free_slots_and_ends_when_told(rig: Rig) -> None:
     wake.set()
     claim_for_ever(rig.claims, count, stop, wake)
     assert {run.task_id for run in rig.records.active()} == {task_id}
+
+
+def test_roles_in_a_tasks_scopes_are_written_out(rig: Rig) -> None:
+    rig.auth().createRole("project:x", {"description": "", "scopes": ["docker-worker:cache:x"]})
+    record = rig.record(rig.claimed(scopes=["assume:project:x"]))
+    assert "docker-worker:cache:x" in record.expanded_scopes
+    assert record.definition["scopes"] == ["assume:project:x"]
+
+
+def test_scopes_without_roles_need_no_expansion(rig: Rig) -> None:
+    assert rig.record(rig.claimed(scopes=["secrets:get:mine"])).expanded_scopes == ()
+
+
+def test_a_run_is_claimed_even_if_its_roles_cannot_be_written_out(rig: Rig) -> None:
+    rig.claims = replace(rig.claims, credentials=Credentials("unknown", "x"))
+    claim = {
+        "status": {"taskId": "AAAAAAAAQAaAAAAAAAAAAA"}, "runId": 0, "task": {"scopes": ["assume:project:x"]},
+        "takenUntil": "2030-01-01T00:00:00Z", "workerGroup": "g", "workerId": "w",
+        "credentials": {"clientId": "other", "accessToken": "x"},
+    }  # fmt: skip
+    rig.claims.take(claim)
+    assert rig.record(RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)).expanded_scopes == ()

@@ -20,6 +20,8 @@ IDLE_S: Final = 0.25
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 _REFUSED_PAUSE_S: Final = 30.0
+_ROLE: Final = "assume:"
+_EXPAND_TIMEOUT_S: Final = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -55,8 +57,29 @@ class Claims:
         definition = claim["task"]
         access = stored(run, claim["credentials"], claim["takenUntil"], definition.get("scopes", []))
         until = parse_time(claim["takenUntil"])
-        self.records.claim(run, definition, until, claim["workerGroup"], claim["workerId"], access)
+        expanded = self._expanded(run, definition.get("scopes", []))
+        self.records.claim(run, definition, until, claim["workerGroup"], claim["workerId"], access, expanded)
         _logger.info("claimed", extra={"taskId": run.task_id, "runId": run.run_id})
+
+    def _expanded(self, run: RunId, scopes: list[str]) -> list[str]:
+        """`scopes` with what their roles stand for; without the answer, the task only has them as they are written."""
+        if not any(map(_may_be_role, scopes)):
+            return []
+        try:
+            answer = self.taskcluster.call(
+                "POST", "auth", "scopes/expand", self.credentials, {"scopes": scopes},
+                timeout_s=_EXPAND_TIMEOUT_S, give_up_after_s=_EXPAND_TIMEOUT_S,
+            )  # fmt: skip
+            return [str(scope) for scope in answer["scopes"]]
+        except (Unreachable, Refused, LookupError, TypeError) as error:
+            text = "roles in task.scopes are not expanded; the worker's client needs the scope auth:expand-scopes"
+            _logger.warning(text, extra={"taskId": run.task_id, "runId": run.run_id, "error": str(error)})
+            return []
+
+
+def _may_be_role(scope: str) -> bool:
+    """``assume:…``, or what stands for such scopes, too; ``*`` alone stands for everything without expansion."""
+    return scope.startswith(_ROLE) or (scope.endswith("*") and scope != "*" and _ROLE.startswith(scope[:-1]))
 
 
 def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Event, wake: threading.Event) -> None:

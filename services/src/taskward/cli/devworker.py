@@ -137,7 +137,11 @@ class DevWorker:
         with _running(command(program, alive_lock(self.state_dir)), environment(program, self.state_dir)):
             auth: Any = taskcluster.Auth(_await_access(self.state_dir).options)
             expires = datetime.now(UTC) + timedelta(days=3650)
-            scopes = [f"queue:claim-work:{TASK_QUEUE_ID}", f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}"]
+            scopes = [
+                f"queue:claim-work:{TASK_QUEUE_ID}",
+                f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}",
+                "auth:expand-scopes",
+            ]
             auth.createClient(CLIENT_ID, {"description": "the worker", "expires": expires, "scopes": scopes})
             return str(auth.resetAccessToken(CLIENT_ID)["accessToken"])
 

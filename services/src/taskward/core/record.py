@@ -49,6 +49,7 @@ class Record:
 
     `abort` is set when the run must stop early: ``canceled``, ``deadline-exceeded``, ``claim-expired`` (the queue has
     decided already) or ``worker-shutdown``. `outcome` is the first error's word, or how the commands ended.
+    `expanded_scopes` is ``task.scopes`` with what their roles stand for; empty when there are no roles in them.
     """
 
     run: RunId
@@ -61,6 +62,7 @@ class Record:
     outcome: Outcome | None
     abort: str
     references: tuple[Reference, ...]
+    expanded_scopes: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, run: RunId, fields: Mapping[Any, Any]) -> Self:
@@ -79,6 +81,7 @@ class Record:
             references=tuple(
                 Reference(**json.loads(value)) for name, value in values.items() if name.startswith(_REFERENCE)
             ),
+            expanded_scopes=tuple(json.loads(values.get("expandedScopes", "[]"))),
         )
 
 
@@ -98,11 +101,11 @@ class Records:
         return Record.parse(run, fields) if fields else None
 
     def claim(self, run: RunId, definition: Mapping[str, Any], taken_until: datetime, worker_group: str,
-              worker_id: str, credentials: str) -> bool:  # fmt: skip
+              worker_id: str, credentials: str, expanded_scopes: Sequence[str] = ()) -> bool:  # fmt: skip
         """A new claim: record, credentials and execute job in one step; False when it was there already."""
         fields = [
             "definition", json.dumps(definition), "takenUntil", format_time(taken_until),
-            "workerGroup", worker_group, "workerId", worker_id,
+            "workerGroup", worker_group, "workerId", worker_id, "expandedScopes", json.dumps(expanded_scopes),
         ]  # fmt: skip
         job = Job.execute(run)
         names = [keys.run(run.key), keys.RUNS, keys.credentials(run.key), *job.keys]

@@ -110,8 +110,8 @@ def either(task: Task, *forms: str) -> str:
 
 
 def task_scopes(task: Task) -> list[str]:
-    """What the task may do."""
-    return [str(scope) for scope in task.definition.get("scopes", ())]
+    """What the task may do, with what its roles stand for."""
+    return [str(scope) for scope in task.record.expanded_scopes or task.definition.get("scopes", ())]
 
 
 def satisfies(has: Iterable[str], wanted: str) -> bool:
