@@ -2,29 +2,28 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.urls import iri_to_uri
 
 from taskward.proxy import headers, routes
+from taskward.proxy.bewit import signed_url
 from taskward.proxy.connection import TaskSocket
 from taskward.proxy.credentials import Vault
 from taskward.proxy.errors import ClientGone, RequestError
 from taskward.proxy.forward import Forwarder, StartResponse
 from taskward.proxy.gate import Gate
 from taskward.proxy.metrics import Metrics
+from taskward.proxy.named import control
+from taskward.proxy.named.upstreams import Upstreams
 from taskward.proxy.routes import RootUrl
 from taskward.proxy.store import Store
 
 log = logging.getLogger(__name__)
 
-BEWIT_SECONDS: Final = 3600
 _VERSION_FIELD: Final = ("X-Taskcluster-Proxy-Version", f"taskward/{version('taskward-proxy')}")
 _MAX_OWN_BODY_BYTES: Final = 16 * 1024
 _RUN: Final = "taskward.run"
@@ -34,14 +33,24 @@ class ProxyApp:
     """What gunicorn calls for each request; `gate` is for the worker, which asks it before a request is read."""
 
     def __init__(
-        self, root: RootUrl, store: Store, gate: Gate, vault: Vault, forwarder: Forwarder, metrics: Metrics
+        self,
+        root: RootUrl,
+        store: Store,
+        gate: Gate,
+        vault: Vault,
+        forwarder: Forwarder,
+        metrics: Metrics,
+        upstreams: Upstreams,
     ) -> None:
         self.gate = gate
         self.metrics = metrics
         self._root = root
         self._forwarder = forwarder
         self._own = _own_app(root, vault)
+        self.upstreams = upstreams
+        self._named = upstreams.dispatch
         self._status = _status_app(store, metrics)
+        self._status.register_blueprint(control.blueprint(upstreams))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """WSGI: status for whoever came by the status socket, the proxy for tasks."""
@@ -70,6 +79,8 @@ class ProxyApp:
     def _serve(
         self, environ: dict[str, Any], sock: TaskSocket, start: StartResponse, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        if sock.upstreams is not None and (handler := self._named.find(environ, sock)) is not None:
+            return handler.serve(environ, start)
         path = environ["RAW_URI"].partition("?")[0]
         if path in ("/bewit", "/credentials") or path.startswith(("/bewit/", "/credentials/")):
             environ[_RUN] = sock.run_key
@@ -115,14 +126,10 @@ def _own_app(root: RootUrl, vault: Vault) -> Flask:
     @app.route("/bewit/<path:_rest>", methods=methods)
     def bewit(_rest: str = "") -> Response:
         """Sign a URL of the root host for a GET by anybody, for an hour or until the credentials end."""
-        url = request.get_data(as_text=True).strip()
-        target = iri_to_uri(routes.resolve_url(url, root))  # as werkzeug will write it into Location
-        if "bewit=" in target:
-            raise RequestError(400, "InvalidUrl", "The URL has a bewit already.")
         credentials = vault.get(request.environ[_RUN])
-        signed = credentials.signer.bewit(target, _bewit_end_s(credentials.expires))
-        response = Response(f"{root}{signed}", 303, credentials.answer_headers, "text/plain")
-        response.headers["Location"] = f"{root}{signed}"
+        signed = signed_url(request.get_data(as_text=True).strip(), root, credentials)
+        response = Response(signed, 303, credentials.answer_headers, "text/plain")
+        response.headers["Location"] = signed
         return response
 
     @app.route("/credentials", methods=methods)
@@ -146,14 +153,6 @@ def _own_app(root: RootUrl, vault: Vault) -> Flask:
         return response
 
     return app
-
-
-def _bewit_end_s(credentials_end: datetime) -> int:
-    now_s = int(time.time())
-    end_s = min(now_s + BEWIT_SECONDS, int(credentials_end.astimezone(UTC).timestamp()))
-    if end_s <= now_s:
-        raise RequestError(503, "NoCredentials", "The credentials of this run have expired.")
-    return end_s
 
 
 def _status_app(store: Store, metrics: Metrics) -> Flask:

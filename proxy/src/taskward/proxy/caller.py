@@ -19,9 +19,10 @@ class User:
 
 @dataclass(frozen=True)
 class Container:
-    """Something outside of this host: it called from `address`, by the device that has the called address."""
+    """Something outside of this host: it called from `address`, by the `device` that has the called address."""
 
     address: str
+    device: str
 
 
 Caller = User | Container
@@ -42,4 +43,5 @@ class Callers:
         if called.startswith(_HOST_ONLY):
             uid = self._owners.uid_of_peer(accepted)
             return None if uid is None else User(uid)
-        return Container(calling) if arrival.by_own_device(accepted) else None
+        device = arrival.device_of(accepted)
+        return Container(calling, device) if device and arrival.address_of(device) == called else None

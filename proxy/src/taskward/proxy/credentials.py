@@ -24,9 +24,13 @@ _MAX_SCOPES_HEADER_CHARS: Final = 2048
 
 @dataclass(frozen=True)
 class Credentials:
-    """One claim's credentials, ready for use; `answer_headers` tell the task under what identity it calls."""
+    """One claim's credentials, ready for use; `answer_headers` tell the task under what identity it calls.
+
+    `scopes` are the task's, as its author wrote them, and those that every task has.
+    """
 
     signer: hawk.Signer
+    scopes: tuple[str, ...]
     expires: datetime
     answer_headers: tuple[tuple[str, str], ...]
     too_long: bool
@@ -64,9 +68,8 @@ def parse(text: bytes, root: RootUrl) -> Credentials:
         signer = hawk.Signer(root, stored["clientId"], stored["accessToken"], ext)
     except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
         raise ValueError(f"not the credentials of a claim: {type(error).__name__}") from None
-    return Credentials(
-        signer, expires, _answer_headers(stored, certificate), signer.header_chars > hawk.MAX_HEADER_CHARS
-    )
+    too_long = signer.header_chars > hawk.MAX_HEADER_CHARS
+    return Credentials(signer, tuple(scopes), expires, _answer_headers(stored, certificate), too_long)
 
 
 def _answer_headers(stored: dict[str, Any], certificate: object) -> tuple[tuple[str, str], ...]:

@@ -30,18 +30,23 @@ class _NativePeer:
 
 @dataclass(frozen=True)
 class _DockerPeer:
-    """A run whose containers have addresses in `subnet`; the host's own one there, `gateway`, is none of them."""
+    """A run whose containers have addresses in `subnet`; the host's own one there, `gateway`, is none of them.
+
+    `bridge` is the device of that network here; empty where the proxy is a container itself and has devices of its own.
+    """
 
     run_key: str
     subnet: IPv4Network
     gateway: IPv4Address
+    bridge: str
     upstreams: frozenset[str]
 
     def is_me(self, caller: Caller) -> bool:
         if not isinstance(caller, Container):
             return False
         address = IPv4Address(caller.address)
-        return address in self.subnet and address != self.gateway
+        by_right_device = self.bridge in ("", caller.device)
+        return by_right_device and address in self.subnet and address != self.gateway
 
 
 _Peer = _NativePeer | _DockerPeer
@@ -115,4 +120,5 @@ def _parse(entry: dict[str, str]) -> _Peer | None:
         subnet, gateway = IPv4Network(entry["subnet"]), IPv4Address(entry.get("gateway", ""))
     except ValueError:
         return None
-    return None if uid else _DockerPeer(run_key, subnet, gateway, frozenset(entry.get("upstreams", "").split()))
+    upstreams = frozenset(entry.get("upstreams", "").split())
+    return None if uid else _DockerPeer(run_key, subnet, gateway, entry.get("bridge", ""), upstreams)

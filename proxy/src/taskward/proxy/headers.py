@@ -9,11 +9,12 @@ _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
     | {"proxy-connection", "proxy-authenticate", "proxy-authorization"}
 )
-_NEVER_TO_TASKCLUSTER: Final = frozenset(
-    # The signature and the framing are ours; 100-continue has been answered; whom a request was forwarded for is
-    # nothing a task may claim to a server that trusts this host.
-    {"authorization", "host", "content-length", "expect", "forwarded", "via", "x-real-ip"}
+_NEVER_ON: Final = frozenset(
+    # The framing is ours; 100-continue has been answered; whom a request was forwarded for is nothing a task may claim
+    # to a server that trusts this host.
+    {"host", "content-length", "expect", "forwarded", "via", "x-real-ip"}
 )
+_SIGNED: Final = frozenset({"authorization"})
 _NEVER_TO_TASK: Final = frozenset(
     # gunicorn writes its own Server and Date; the framing is ours.
     {"server", "date", "content-length"}
@@ -21,8 +22,16 @@ _NEVER_TO_TASK: Final = frozenset(
 
 
 def to_taskcluster(environ: Mapping[str, object]) -> Fields:
-    """The fields of a task's request (a WSGI environ) that are sent on; all of latin-1, none with a line break."""
-    stopped = _HOP_BY_HOP | _NEVER_TO_TASKCLUSTER | _named_by(str(environ.get("HTTP_CONNECTION", "")))
+    """As `sent_on`, without the task's own signature."""
+    return sent_on(environ, _SIGNED)
+
+
+def sent_on(environ: Mapping[str, object], replaced: frozenset[str]) -> Fields:
+    """The fields of a task's request (a WSGI environ) that are sent on; all of latin-1, none with a line break.
+
+    `replaced` are names in lower case of those that the proxy sets itself.
+    """
+    stopped = _HOP_BY_HOP | _NEVER_ON | replaced | _named_by(str(environ.get("HTTP_CONNECTION", "")))
     fields: Fields = []
     for key, value in environ.items():
         if key.startswith("HTTP_"):

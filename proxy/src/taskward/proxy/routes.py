@@ -64,7 +64,7 @@ def resolve(raw_url: str, root: RootUrl) -> str:
     `raw_url` is the request target as it came: a path, or the absolute form that clients send to an HTTP proxy.
     Raises RequestError: 404 for what is no Taskcluster API, 403 for another host than the root URL's.
     """
-    path = _origin_form(raw_url)
+    path = origin_form(raw_url)
     if path.startswith("/api/"):
         target = path
     elif legacy := _LEGACY.fullmatch(path):
@@ -88,7 +88,8 @@ def resolve_url(url: str, root: RootUrl) -> str:
     return resolve(url, root)
 
 
-def _origin_form(raw_url: str) -> str:
+def origin_form(raw_url: str) -> str:
+    """Path and query of a request target, whatever host its absolute form names; RequestError (404) without a path."""
     if "#" in raw_url or not _VISIBLE.fullmatch(raw_url):
         raise _unknown(raw_url)
     absolute = re.fullmatch(r"https?://[^/?]*(/.*)", raw_url)

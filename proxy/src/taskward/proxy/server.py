@@ -14,6 +14,7 @@ from taskward.proxy.credentials import Vault
 from taskward.proxy.forward import Forwarder
 from taskward.proxy.gate import Gate
 from taskward.proxy.metrics import Metrics
+from taskward.proxy.named.upstreams import Upstreams
 from taskward.proxy.origin import Taskcluster
 from taskward.proxy.settings import Settings
 from taskward.proxy.upstream import Pool
@@ -49,6 +50,7 @@ class ProxyServer(_Application):  # type: ignore[misc]  # see above
     def load(self) -> ProxyApp:
         """The application; starts the thread that hears of new credentials (called by gunicorn in its worker)."""
         self._store.watch(self._vault.changed)
+        self._app.upstreams.watch()
         return self._app
 
     def _gunicorn_settings(self) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def build_app(settings: Settings, redis: store.Store, vault: Vault) -> ProxyApp:
     metrics.gauge("redis_away", "1 while Redis gives no answer.", lambda: float(redis.away))
     pool = Pool(root, settings.connect_timeout_s, settings.upstream_timeout_s, settings.ca_file)
     forwarder = Forwarder(Taskcluster(root, vault, pool), metrics, settings.retry_for_s)
-    return ProxyApp(root, redis, Gate(redis), vault, forwarder, metrics)
+    upstreams = Upstreams(settings, redis, vault, metrics)
+    return ProxyApp(root, redis, Gate(redis), vault, forwarder, metrics, upstreams)
 
 
 def _open_listeners(settings: Settings) -> list[socket.socket]:

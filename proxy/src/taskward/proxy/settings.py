@@ -1,12 +1,15 @@
 """The proxy's settings: ``[taskcluster] root_url`` and the section ``[proxy]`` of the worker's TOML file."""
 
-import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taskward.proxy import tables
 from taskward.proxy.errors import StartError
+from taskward.proxy.named import settings as named
+from taskward.proxy.named.settings import NamedUpstream
 from taskward.proxy.routes import RootUrl
 
 
@@ -14,10 +17,11 @@ from taskward.proxy.routes import RootUrl
 class Settings:
     """What ``[proxy]`` may hold, by the same names; `root_url` comes from ``[taskcluster]``.
 
-    Relative paths count from the process's working directory. Containers are served at `container_port`, on every
-    address of this host (strangers are hung up on); without it there is nothing for them. `requests_per_task` are served at a time, more of one
+    Relative paths count from the process's working directory. `requests_per_task` are served at a time, more of one
     task wait for their turn. `interface` is the network device that the task port is bound to; the empty
-    string binds it to none, which only makes sense behind a firewall.
+    string binds it to none, which only makes sense behind a firewall. Containers are served at `container_port`, on
+    every address of this host (strangers are hung up on); without it there is nothing for them. `upstreams` are servers
+    beside Taskcluster that containers reach by name.
     """
 
     root_url: RootUrl
@@ -38,6 +42,7 @@ class Settings:
     connect_timeout_s: float = 10.0
     upstream_timeout_s: float = 300.0
     retry_for_s: float = 15.0
+    upstreams: Mapping[str, NamedUpstream] = field(default_factory=dict)
 
 
 def load(path: Path) -> Settings:
@@ -55,17 +60,9 @@ def load(path: Path) -> Settings:
 def parse(document: dict[str, Any]) -> Settings:
     """Settings from the parsed file; ValueError names the key, what is wrong with it, and the remedy."""
     given = dict(_section(document, "proxy"))
-    known = {field.name: field.type for field in fields(Settings) if field.name != "root_url"}
-    for key in given:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-            raise ValueError(f"[proxy] {key} is not a setting; {hint}")
-    for key in ("port", "redis_socket"):
-        if key not in given:
-            raise ValueError(f"[proxy] {key} is missing")
-    values = {key: _value(key, known[key], value) for key, value in given.items()}
-    settings = Settings(root_url=_root_url(document), **values)
+    upstreams = named.parse(given.pop("upstreams", {}))
+    given.pop("container", None)  # for the executor: which container the proxy is
+    settings = tables.read(Settings, given, "[proxy]", root_url=_root_url(document), upstreams=upstreams)
     if settings.requests_per_task > settings.threads:
         raise ValueError("[proxy] requests_per_task must not exceed threads, or one task could take them all")
     return settings
@@ -86,15 +83,3 @@ def _root_url(document: dict[str, Any]) -> RootUrl:
         return RootUrl.parse(text)
     except ValueError as error:
         raise ValueError(f"[taskcluster] root_url: {error}") from error
-
-
-def _value(key: str, wanted: object, value: object) -> Any:
-    if wanted in (int, int | None, float):
-        ceiling = 65535 if key.endswith("port") else 100_000
-        accepted = (int, float) if wanted is float else (int,)
-        if isinstance(value, bool) or not isinstance(value, accepted) or not 0 < value <= ceiling:
-            raise ValueError(f"[proxy] {key} must be a number from 1 to {ceiling}, not {value!r}")
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"[proxy] {key} must be a string, not {value!r}")
-    return value if wanted is str else Path(value)

@@ -1,4 +1,4 @@
-"""What the proxy reads from Redis: peers, credentials, and word of new credentials. It writes nothing."""
+"""What the proxy has in Redis: peers, credentials, word of new ones (all to read), and devices that runs hold."""
 
 import logging
 import random
@@ -43,6 +43,19 @@ class Store:
         """The stored credentials of a run, or None when there are none. StoreUnavailable: ask again later."""
         value = cast(bytes | None, self._call(lambda: self._client.get(keys.credentials(run_key))))
         return value if value is None or len(value) <= _MAX_VALUE_BYTES else None
+
+    def devices(self) -> dict[str, str]:
+        """Run → what is known of the device that it holds (JSON). StoreUnavailable: ask again later."""
+        held = cast(dict[bytes, bytes], self._call(lambda: self._client.hgetall(keys.DEVICES)))
+        return {run_key.decode(): text.decode(errors="replace") for run_key, text in held.items()}
+
+    def keep_device(self, run_key: str, text: str) -> None:
+        """Remember, beyond this process, that a run holds a device. StoreUnavailable: it is not remembered."""
+        self._call(lambda: self._client.hset(keys.DEVICES, run_key, text))
+
+    def forget_device(self, run_key: str) -> None:
+        """The run holds none any more. StoreUnavailable: try again later."""
+        self._call(lambda: self._client.hdel(keys.DEVICES, run_key))
 
     @property
     def away(self) -> bool:

@@ -1,5 +1,6 @@
-"""Connections to Taskcluster: opened, kept for reuse, read and written without blocking for ever."""
+"""Connections to a server: opened, kept for reuse, read and written without blocking for ever."""
 
+import functools
 import select
 import socket
 import ssl
@@ -12,6 +13,7 @@ from typing import Final
 from taskward.proxy.answer import MAX_HEAD_BYTES, Answer, AnswerParser
 from taskward.proxy.errors import ClientGone, StartError, UpstreamError, UpstreamTimeout
 from taskward.proxy.routes import RootUrl
+from taskward.proxy.via import Via
 
 _MAX_IDLE: Final = 64
 _MAX_IDLE_S: Final = 30.0
@@ -21,7 +23,7 @@ _WANT_READ: Final = (BlockingIOError, ssl.SSLWantReadError)
 
 
 class Link:
-    """One connection to Taskcluster, used by one request at a time.
+    """One connection to a server, used by one request at a time.
 
     Every wait ends after `timeout_s` without a byte (UpstreamTimeout), and at once when the task whose socket is
     given to `serve` has gone (ClientGone). A link that raised is not to be used again.
@@ -33,6 +35,7 @@ class Link:
         self.idle_since_s = 0.0
         self._sock = sock
         self._timeout_s = timeout_s
+        self._end_s = float("inf")
         self._received = bytearray()
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._client_fd = -1
@@ -44,11 +47,16 @@ class Link:
         self._client_fd = client.fileno()
         self._poll.register(self._client_fd, select.POLLRDHUP)
 
+    def finish_within(self, seconds: float) -> None:
+        """From now on everything together may take that long, however steadily bytes come (UpstreamTimeout)."""
+        self._end_s = time.monotonic() + seconds
+
     def release(self) -> None:
         """Forget the client; the link is idle."""
         if self._client_fd >= 0:
             self._poll.unregister(self._client_fd)
         self._client_fd = -1
+        self._end_s = float("inf")
         self.reused = True
         self.idle_since_s = time.monotonic()
 
@@ -146,21 +154,25 @@ class Link:
 
     def _wait(self, events: int) -> None:
         self._poll.modify(self._sock, events)
-        found = self._poll.poll(self._timeout_s * 1000)
+        wait_s = min(self._timeout_s, self._end_s - time.monotonic())
+        found = self._poll.poll(wait_s * 1000) if wait_s > 0 else []
         if not found:
-            raise UpstreamTimeout(f"no byte for {self._timeout_s:g} s")
+            raise UpstreamTimeout(f"no byte for {wait_s:.3g} s" if wait_s == self._timeout_s else "it takes too long")
         if all(fd == self._client_fd for fd, _ in found) and found[0][1] & _CLIENT_LEFT:
             raise ClientGone("the task closed its connection")
 
 
 class Pool:
-    """Opens links to one root URL and keeps idle ones; usable by many threads.
+    """Opens links to one root URL, perhaps `via` another proxy, and keeps idle ones; usable by many threads.
 
     The system's certificates are trusted, and those in `ca_file` (StartError when it cannot be read).
     """
 
-    def __init__(self, root: RootUrl, connect_timeout_s: float, timeout_s: float, ca_file: Path | None) -> None:
-        self._root = root
+    def __init__(
+        self, root: RootUrl, connect_timeout_s: float, timeout_s: float, ca_file: Path | None, via: Via | None = None
+    ) -> None:
+        self._via = via
+        self.root = root
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._idle: deque[Link] = deque(maxlen=_MAX_IDLE)
@@ -168,7 +180,7 @@ class Pool:
         self._tls = _tls_context(ca_file) if root.scheme == "https" else None
 
     def take(self, *, fresh: bool = False) -> Link:
-        """A link to Taskcluster: the one used last, or a new one. UpstreamError (not `sent`) when none opens."""
+        """A link to the server: the one used last, or a new one. UpstreamError (not `sent`) when none opens."""
         while not fresh:
             with self._lock:
                 link = self._idle.pop() if self._idle else None
@@ -189,18 +201,23 @@ class Pool:
             oldest.close()
 
     def _connect(self) -> socket.socket:
-        where = (self._root.host, self._root.port)
         sock = None
         try:
-            sock = socket.create_connection(where, timeout=self._connect_timeout_s)
+            sock = self._dial(self.root.host, self.root.port)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return self._tls.wrap_socket(sock, server_hostname=self._root.host) if self._tls else sock
+            return self._tls.wrap_socket(sock, server_hostname=self.root.host) if self._tls else sock
         except OSError as error:  # includes every ssl.SSLError
             if sock is not None:
                 sock.close()
-            raise UpstreamError(f"cannot connect to {self._root}: {error}", sent=False) from error
+            raise UpstreamError(f"cannot connect to {self.root}: {error}", sent=False) from error
+
+    def _dial(self, host: str, port: int) -> socket.socket:
+        if self._via is not None:
+            return self._via.connect(host, port, self._connect_timeout_s)
+        return socket.create_connection((host, port), timeout=self._connect_timeout_s)
 
 
+@functools.cache
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -63,8 +63,8 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
     * Who is calling is asked of the kernel when a connection is accepted, and looked up before a byte of a
       request is parsed; strangers get a bare 403, whoever cannot be a task (see `caller`) not even that.
     * A connection takes a thread only when it has sent something, and `FairShare` decides whose turn it is; one user,
-      or one network of containers, can hold a limited number of connections. A stalled head or body ends in a time-out. Waiting for a client to close
-      happens on its own thread and not on the accepting one.
+      or one network of containers, can hold a limited number of connections. A stalled head or body ends in a
+      time-out. Waiting for a client to close happens on its own thread and not on the accepting one.
     * A connection stays on its thread between requests while threads are plenty, which saves two hand-overs each.
     """
 

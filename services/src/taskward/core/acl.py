@@ -57,7 +57,9 @@ ROLES: Final[Mapping[str, str]] = {
         f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} ~tw:run:* %R~tw:runs ~tw:inbox %R~tw:creds:* "
         f"~tw:pending:* ~tw:manifest:* ~tw:notes:*"
     ),
-    "proxy": "+get +hgetall +hget +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* &tw:creds",
+    "proxy": (
+        "+get +hgetall +hget +hset +hdel +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* ~tw:devices &tw:creds"
+    ),
     "gateway": "+get %R~tw:log:* %R~tw:shell:*",
     "reaper": (
         f"{_FUNCTIONS} +hset +hget +hgetall +exists +zrange +zscore +zrem +zadd +lrange +lrem +lpush +rpush +hincrby "

@@ -13,8 +13,12 @@ key                        type    holds                                        
 ``tw:creds:RUN``           string  JSON: clientId, accessToken, certificate (JSON text),  claimer    uploader, proxy
                                    takenUntil, authorizedScopes (what a task may do
                                    through the proxy)
-``tw:peer:ADDRESS``        hash    taskId, runId, uid: who may use the proxy at that      executor   proxy
-                                   local address (127/8); `uid` is the task's user
+``tw:peer:ADDRESS``        hash    taskId, runId, and who may use the proxy at that       executor   proxy
+                                   local address: the task's user `uid` (127/8), or what
+                                   comes from `subnet` by the device `bridge`, but for
+                                   `gateway`; then `upstreams` says what it may reach
+``tw:devices``             hash    RUN -> JSON: session, device, upstream: which phone    proxy      proxy
+                                   of a test cloud it has
 ``tw:log:TOKEN``           string  JSON: taskId, runId, path of the log file              executor   gateway
 ``tw:shell:DIGEST``        string  JSON: taskId, runId whose shell the secret with that   executor   gateway
                                    SHA-256 opens
@@ -40,6 +44,7 @@ RUNS: Final = "tw:runs"
 INBOX: Final = "tw:inbox"
 DRAIN: Final = "tw:drain"
 CREDENTIALS_CHANNEL: Final = "tw:creds"
+DEVICES: Final = "tw:devices"
 
 
 def run(run_key: str) -> str:
