@@ -104,46 +104,17 @@ class DevWorker:
                 ensure_accounts()
             ensure_directories(self.state_dir)
             ports = _free_ports()
-            token = self._register(ports["devcluster"])
+            token = register(self.state_dir, ports["devcluster"])
             replace(self.state_dir / "dev-access-token", token, user_of("supervisor"), 0o400)
-            replace(self.config, document(self._sections(ports)), user_of("supervisor"), 0o644)
+            gateway, proxy = {"port": ports["gateway"]}, {"port": ports["proxy"]}
+            root_url = f"http://127.0.0.1:{ports['devcluster']}"
+            file = sections(self.state_dir, root_url, self._capacity, gateway=gateway, proxy=proxy)
+            replace(self.config, document(file), user_of("supervisor"), 0o644)
         return Settings.load(self.config)
 
     def _devcluster(self) -> Devcluster:
         port = int(Settings.load(self.config).taskcluster.root_url.rpartition(":")[2])
         return Devcluster(self.state_dir / "devcluster", port)
-
-    def _sections(self, ports: dict[str, int]) -> dict[str, dict[str, Any]]:
-        return {
-            "taskcluster": {
-                "root_url": f"http://127.0.0.1:{ports['devcluster']}",
-                "client_id": CLIENT_ID,
-                "access_token_file": self.state_dir / "dev-access-token",
-            },
-            "worker": {
-                "task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID,
-                "capacity": self._capacity, "grace_s": _GRACE_S, "state_dir": self.state_dir,
-            },
-            "claimer": {"status_poll_s": _STATUS_POLL_S},
-            "gateway": {"port": ports["gateway"]},
-            "proxy": {"port": ports["proxy"]},
-        }  # fmt: skip
-
-    def _register(self, port: int) -> str:
-        """Runs the cluster alone for a moment, to give the worker a client with no more scopes than it needs."""
-        import taskcluster
-
-        program = devcluster_program(Devcluster(self.state_dir / "devcluster", port))
-        with _running(command(program, alive_lock(self.state_dir)), environment(program, self.state_dir)):
-            auth: Any = taskcluster.Auth(_await_access(self.state_dir).options)
-            expires = datetime.now(UTC) + timedelta(days=3650)
-            scopes = [
-                f"queue:claim-work:{TASK_QUEUE_ID}",
-                f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}",
-                "auth:expand-scopes",
-            ]
-            auth.createClient(CLIENT_ID, {"description": "the worker", "expires": expires, "scopes": scopes})
-            return str(auth.resetAccessToken(CLIENT_ID)["accessToken"])
 
     def _await_claiming(self, settings: Settings, since: datetime) -> None:
         import taskcluster
@@ -155,6 +126,41 @@ class DevWorker:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log")
             time.sleep(0.05)
+
+
+def sections(state_dir: Path, root_url: str, capacity: int, **others: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configuration of a development worker; `others` are sections beside the usual ones."""
+    return {
+        "taskcluster": {
+            "root_url": root_url,
+            "client_id": CLIENT_ID,
+            "access_token_file": state_dir / "dev-access-token",
+        },
+        "worker": {
+            "task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID,
+            "capacity": capacity, "grace_s": _GRACE_S, "state_dir": state_dir,
+        },
+        "claimer": {"status_poll_s": _STATUS_POLL_S},
+        "executor": {"enable_encrypted_env": True},
+        **others,
+    }  # fmt: skip
+
+
+def register(state_dir: Path, port: int) -> str:
+    """Runs the cluster alone for a moment, to give the worker a client with no more scopes than it needs; its token."""
+    import taskcluster
+
+    program = devcluster_program(Devcluster(state_dir / "devcluster", port))
+    with _running(command(program, alive_lock(state_dir)), environment(program, state_dir)):
+        auth: Any = taskcluster.Auth(_await_access(state_dir).options)
+        expires = datetime.now(UTC) + timedelta(days=3650)
+        scopes = [
+            f"queue:claim-work:{TASK_QUEUE_ID}",
+            f"queue:worker-id:{WORKER_GROUP}/{WORKER_ID}",
+            "auth:expand-scopes",
+        ]
+        auth.createClient(CLIENT_ID, {"description": "the worker", "expires": expires, "scopes": scopes})
+        return str(auth.resetAccessToken(CLIENT_ID)["accessToken"])
 
 
 @contextmanager
