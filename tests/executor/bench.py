@@ -178,6 +178,11 @@ class Result:
         return (self.log_directory / "live.log").read_text(errors="replace")
 
     @property
+    def log_bytes(self) -> bytes:
+        """With line ends as they are."""
+        return (self.log_directory / "live.log").read_bytes()
+
+    @property
     def output(self) -> list[str]:
         """What the task itself printed."""
         return [line for line in self.log.splitlines() if not line.startswith("[taskcluster")]
@@ -208,6 +213,7 @@ def settings(state_dir: Path, more: Mapping[str, Mapping[str, Any]] | None = Non
             "state_dir": str(state_dir),
         },
         "proxy": {"port": 60080},
+        "docker": {"enabled": False},
     }
     for section, values in (more or {}).items():
         data.setdefault(section, {}).update(values)

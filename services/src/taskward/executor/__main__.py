@@ -16,7 +16,9 @@ from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
 from taskward.core.worker import ForkingWorker
 from taskward.executor.content import content_type_of
+from taskward.executor.docker.presence import has_containers
 from taskward.executor.job import Executor
+from taskward.executor.kind import kind_of
 from taskward.executor.native import make_parent
 from taskward.executor.sweep import Sweep
 from taskward.executor.validation import problems
@@ -47,7 +49,7 @@ def work(settings: Settings) -> None:
     os.umask(_UMASK)
     address = settings.redis("executor")
     redis = connect(address)
-    _preload()
+    _preload(settings)
     lock_dir = settings.layout.locks(EXECUTE.name)
     lock_dir.mkdir(parents=True, exist_ok=True)
     make_parent(settings.layout.tasks)
@@ -59,12 +61,16 @@ def work(settings: Settings) -> None:
     registry = Registry(EXECUTE.name)
     registry.add("execute", Executor(settings, redis, AbortReasons(address)).execute, task_id=str, run_id=int)
     ForkingWorker("executor", registry, redis, lock_dir, sweep.run_now_and_then).work()
+    sweep.close()
 
 
-def _preload() -> None:
-    """What a job process would otherwise read anew each time: the schema, the system's table of content types."""
+def _preload(settings: Settings) -> None:
+    """What a job process would otherwise read anew each time: schemas, the system's table of content types, modules."""
     problems({})
     content_type_of(".txt")
+    if has_containers(settings):
+        kind_of({"payload": {"image": ""}})
+        problems({}, "docker-worker")
 
 
 if __name__ == "__main__":

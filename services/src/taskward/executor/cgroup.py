@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,19 +26,22 @@ class Hierarchies:
     unified: Path | None
     memory: Path | None
     pids: Path | None
+    others: tuple[Path, ...] = field(default=(), compare=False)
 
     @classmethod
     def find(cls, mounts: str | None = None) -> "Hierarchies":
         """From the mount table."""
         found: dict[str, Path] = {}
+        others: list[Path] = []
         for line in (mounts if mounts is not None else _MOUNTS.read_text()).splitlines():
             _, place, kind, options, *_ = line.split()
             if kind == "cgroup2":
                 found.setdefault("unified", Path(place))
             elif kind == "cgroup":
+                others.append(Path(place))
                 for controller in {"memory", "pids"} & set(options.split(",")):
                     found.setdefault(controller, Path(place))
-        return cls(found.get("unified"), found.get("memory"), found.get("pids"))
+        return cls(found.get("unified"), found.get("memory"), found.get("pids"), tuple(others))
 
 
 class Cgroup:
@@ -51,6 +54,7 @@ class Cgroup:
             for kind, place in (("unified", system.unified), ("memory", system.memory), ("pids", system.pids))
             if place is not None
         }
+        self._others = [place / parent_name(state_dir) for place in system.others]
         self._name = name
 
     def create(self, memory_limit_bytes: int, pids_limit: int) -> list[str]:
@@ -111,13 +115,16 @@ class Cgroup:
         return None if used is None else used / 1e6
 
     def remove(self) -> None:
-        """Takes it away; the kernel may need a moment after the last member has died."""
+        """Takes it away, in every hierarchy: a container's daemon makes it in all of them, and leaves it there.
+
+        The kernel may need a moment after the last member has died.
+        """
         deadline = time.monotonic() + _REMOVE_WITHIN_S
-        for kind in self._parents:
-            path = self._path(kind)
-            while path.is_dir() and not _rmdir(path) and time.monotonic() < deadline:
+        for parent in {*self._parents.values(), *self._others}:
+            path = parent / self._name
+            while path.is_dir() and not _remove(path) and time.monotonic() < deadline:
                 time.sleep(0.005)
-            _rmdir(self._parents[kind])  # refused while another run is there
+            _rmdir(parent)  # refused while another run is there
 
     def _make(self, kind: str) -> bool:
         for _ in range(_ATTEMPTS):  # the last run of another executor may be taking the parent away
@@ -176,6 +183,13 @@ def names(state_dir: Path) -> set[str]:
 
 def _directories(parent: Path) -> Iterable[Path]:
     return (each for each in parent.iterdir() if each.is_dir())
+
+
+def _remove(path: Path) -> bool:
+    """With what is below it: the files in it are the kernel's."""
+    for below in _directories(path):
+        _remove(below)
+    return _rmdir(path)
 
 
 def _rmdir(path: Path) -> bool:

@@ -1,25 +1,32 @@
 """Removes whatever lies about of runs that are over: directories, users, control groups, outboxes, logs.
 
 What belongs to a run tells its name (or, of a user, its home), so a sweep needs no list of what was made, and clears up
-after crashes of any kind. Runs that Redis holds as active are left alone; so are logs for a while, for their readers.
+after crashes of any kind. Runs that Redis holds as active are left alone, and those that a living process retains; so
+are logs for a while, for their readers.
 """
 
+import contextlib
 import logging
 import os
 import time
 from pathlib import Path
 from subprocess import SubprocessError
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from taskward.core import retention
 from taskward.core.ids import RunId
 from taskward.core.record import Records
 from taskward.core.settings import Settings
 from taskward.executor import account, cgroup
+from taskward.executor.docker.presence import has_containers
 from taskward.executor.engine import Engine
 from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.store import Store
 from taskward.executor.native import NativeEngine, remove_tree
 from taskward.executor.tasklog import LOG_FILE, unprotect
+
+if TYPE_CHECKING:
+    from taskward.executor.docker.sweep import Containers
 
 KEEP_LOGS_S: Final = 60.0
 PAUSE_S: Final = 5.0
@@ -34,6 +41,7 @@ class Sweep:
         self._settings, self._layout, self._records = settings, settings.layout, records
         self._keep_logs_s = keep_logs_s
         self._last_s = time.monotonic()
+        self._containers: Containers | None = None
 
     def run_now_and_then(self) -> None:
         """`run`, when the last time is long enough ago; for the pauses between jobs."""
@@ -43,18 +51,40 @@ class Sweep:
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
+        in_containers = self._of_containers()
         remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
         shells = _parse({path.stem for path in self._layout.shells.glob("*.sock")})
+        desktops = _runs(self._layout.desktops)
         active = self._records.active()
-        for run in remains - active:
+        kept = active | retention.retained(self._layout).keys()  # asked in this order: see `core.retention`
+        for run in remains - kept - in_containers:
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
+        if self._containers is not None:
+            for run in in_containers - kept:
+                clear(self._containers.engine(run), run)
+            self._containers.tidy(kept)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
+        for run in desktops - kept:
+            remove_tree(self._layout.desktop(run))
         for run in shells - active:
             self._layout.shell_socket(run).unlink(missing_ok=True)
         for run in logs - active:
             self._remove_log(self._layout.log_directory(run))
+        retention.sweep(self._layout)
         Store(self._layout.state_dir).sweep()
+
+    def close(self) -> None:
+        """The worker ends: what was kept ready for further runs goes."""
+        if self._containers is not None:
+            self._containers.close()
+
+    def _of_containers(self) -> set[RunId]:
+        if self._containers is None and has_containers(self._settings):
+            from taskward.executor.docker.sweep import Containers  # only workers that run containers need it
+
+            self._containers = Containers(self._settings)
+        return self._containers.runs() if self._containers is not None else set()
 
     def _remains(self) -> set[RunId]:
         found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))
@@ -90,9 +120,6 @@ def _parse(names: set[str]) -> set[RunId]:
     """Runs from ``taskId-runId``; other names are not ours."""
     found = set()
     for name in names:
-        task_id, _, run_id = name.rpartition("-")
-        try:
-            found.add(RunId.parse(f"{task_id}/{run_id}"))
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            found.add(RunId.of_directory(name))
     return found

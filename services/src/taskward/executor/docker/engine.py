@@ -7,9 +7,7 @@ that control group, so that killing, limits and counting work as they do without
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from socket import socket
 from typing import Final
 
@@ -163,9 +161,7 @@ class DockerEngine:
         if self._network_lock >= 0:
             os.close(self._network_lock)
             self._network_lock, self._network = -1, None
-        remove_groups(self._settings.layout.state_dir, self._run)
         self.host.remove()
-        self.daemon.close()
 
     def _cgroup_parent(self) -> str:
         if not self.daemon.shares_cgroups:
@@ -182,24 +178,3 @@ def of(engine: Engine) -> DockerEngine:
     if not isinstance(engine, DockerEngine):
         raise EngineFailed(f"the task runs in engine {engine.name}, which has no container")
     return engine
-
-
-def remove_groups(state_dir: Path, run: RunId) -> None:
-    """The daemon makes a control group in each hierarchy of version 1, and leaves the parents to us."""
-    pauses = iter((0.01, 0.05, 0.2))
-    places = [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup" in line]
-    for place in places:
-        own = place / parent_name(state_dir) / run.directory
-        while own.is_dir():
-            for path in sorted(own.rglob("*/"), reverse=True):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-            try:
-                own.rmdir()
-            except OSError:
-                pause_s = next(pauses, None)
-                if pause_s is None:
-                    break
-                time.sleep(pause_s)
-        with contextlib.suppress(OSError):
-            own.parent.rmdir()

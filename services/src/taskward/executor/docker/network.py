@@ -78,16 +78,20 @@ class Networks:
         return self._make()
 
     def keep(self, ready: int) -> None:
-        """Makes or removes networks until `ready` are free; for a pause between runs."""
+        """Makes or removes networks until `ready` are free; for a pause between runs.
+
+        None is made for a worker that has none: its tasks have no containers.
+        """
         free: list[tuple[Network, int]] = []
+        known = list(self._known())
         try:
-            for network in self._known():
+            for network in known:
                 lock = self._lock(network.name)
                 if lock is not None:
                     free.append((network, lock))
             for network, _ in free[ready:]:
                 self._remove(network)
-            while len(free) < ready:
+            while known and len(free) < ready:
                 free.append(self._make())
         finally:
             for _, lock in free:
