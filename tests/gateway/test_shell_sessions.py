@@ -1,6 +1,7 @@
 """Shells that outlive a connection, a gateway, or neither; and docker-worker's protocol v1."""
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 
@@ -152,6 +153,29 @@ def test_a_gateway_that_is_stopped_sends_its_users_away_for_a_moment(
         gateway.process.wait(20)
         assert task.pids
         assert End() not in task.received
+
+
+def test_a_gateway_that_stops_takes_nothing_of_what_comes_after_it(
+    start_gateway: StartGateway, redis_server: RedisServer
+) -> None:
+    gateway = start_gateway()
+    with Task(gateway, redis_server.client("executor")) as task, task.terminal("?session=new") as slow:
+        slow.until("$ ")
+        with task.terminal("?session=new") as quick:
+            name = str(quick.session()["session"])
+            quick.until("$ ")
+            assert gateway.process is not None
+            gateway.process.terminate()
+            assert quick.until_closed() == 1012
+        assert gateway.process.poll() is None  # it waits for `slow`, which does not answer
+        next_gateway = task.shells[name].again()[0]
+        os.write(next_gateway, b"for n in $(seq 300); do echo line $n; sleep 0.001; done; echo all of ''it\r")
+        printed = b""
+        while b"all of it\r\n" not in printed:
+            assert select.select([next_gateway], [], [], 5.0)[0], printed
+            printed += os.read(next_gateway, 4096)
+        assert printed.count(b"line ") == 301, "somebody else reads the terminal, too"
+        os.close(next_gateway)
 
 
 def test_output_and_errors_come_apart_and_the_exit_code_last(task: Task) -> None:

@@ -156,6 +156,8 @@ class ShellServer:
             session.leave()
             seat.left.set()
         closing = seat.dismissed.result() if seat.dismissed.done() else _closing(session)
+        if closing[0] == RESTARTING:
+            session.drop()  # before the peer hears of it: what is printed from now on is for its next connection
         if not seat.dismissed.done():
             self._part(session, channel, call)
         await channel.close(*closing)
@@ -179,6 +181,8 @@ class ShellServer:
         for session in sessions:
             if session.seat is not None:
                 session.seat.dismiss(RESTARTING, "the gateway restarts")
+            else:
+                session.drop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_STOPS_WITHIN_S / 2)
         for session in sessions:

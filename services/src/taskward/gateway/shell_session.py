@@ -60,6 +60,7 @@ class Session:
         self._news: Exited | Ended | None = None
         self._changed = asyncio.Event()
         self._held: set[Output] = set()
+        self._dropped = False
         os.set_blocking(host.descriptors[0], False)
         for output in self.outputs:
             self._loop.add_reader(output.fd, self._pull, output)
@@ -129,7 +130,10 @@ class Session:
         self.drop()
 
     def drop(self) -> None:
-        """Lets go of it without ending it: whoever comes within its time may attach again."""
+        """Lets go of it without ending it: whoever comes within its time may attach again. Once is enough."""
+        if self._dropped:
+            return
+        self._dropped = True
         self._stop_hearing()
         for output in self.outputs:
             self._loop.remove_reader(output.fd)
