@@ -14,12 +14,10 @@ from taskward.executor.docker.request import DockerRequest, Image
 from taskward.executor.features.feature import satisfies
 from taskward.executor.payload import Payload
 
-NOT_CONFIGURED: Final = (
+_NOT_CONFIGURED: Final = (
     "Docker configuration could not be created.  This may indicate an authentication error when validating scopes "
     "necessary for running the task. \n"
 )
-"""What stands in a task's log before all that `missing` says, but for features."""
-
 _TRY: Final = {"balrogVPNProxy": " Try", "balrogStageVPNProxy": " Try", "allowPtrace": "  Try"}
 _PUBLIC: Final = re.compile(r"/?public/")
 
@@ -49,12 +47,26 @@ class Granted:
 
 
 def missing(payload: Payload, granted: Granted, settings: DockerSettings) -> Iterator[str]:
-    """Everything that a task with an image may not have, in the order in which docker-worker looks."""
-    request = payload.docker
-    if request is None:
-        return
-    yield from of_features(payload.features, granted)
-    yield from of_image(request.image, granted)
+    """Everything that a task with an image may not have."""
+    if (request := payload.docker) is not None:
+        yield from of_features(payload.features, granted)
+        yield from of_image(request.image, granted)
+        yield from of_container(request, granted, settings)
+
+
+def first_refusal(payload: Payload, granted: Granted, settings: DockerSettings) -> str:
+    """As the log tells it; empty when the task may have all that it asks for."""
+    if (request := payload.docker) is None:
+        return ""
+    for text in (*of_features(payload.features, granted), *of_image(request.image, granted)):
+        return text
+    for text in of_container(request, granted, settings):
+        return f"{_NOT_CONFIGURED}Error: {text}"
+    return ""
+
+
+def of_container(request: DockerRequest, granted: Granted, settings: DockerSettings) -> Iterator[str]:
+    """What the container is given beside its image, in the order in which docker-worker looks."""
     yield from of_capabilities(request, granted, settings)
     yield from of_caches(request, granted)
     yield from of_devices(request, granted)

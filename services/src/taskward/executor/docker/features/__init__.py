@@ -7,6 +7,7 @@ from typing import Final
 
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
+from taskward.executor.docker.features.rights import Rights
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.live_log import LiveLog
@@ -14,5 +15,5 @@ from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    ContainerLog, LiveLog, Superseder, ContainerImage, ResourceMonitor, ChainOfTrust,
+    ContainerLog, LiveLog, Rights, Superseder, ContainerImage, ResourceMonitor, ChainOfTrust,
 )  # fmt: skip
