@@ -10,15 +10,20 @@ from taskward.core.jobs import EXECUTE
 from taskward.core.layout import Layout
 from taskward.core.locks import available
 from taskward.core.record import Records
+from taskward.core.retention import retained
 
 MOST_PER_CLAIM: Final = 32
 
 
 class Slots:
-    """Free capacity: never more than there are executors to take it, none while draining."""
+    """Free capacity: never more than there are executors to take it, none while draining.
+
+    An executor that keeps a run for a person to look around takes none either.
+    """
 
     def __init__(self, redis: Redis, records: Records, layout: Layout, capacity: int) -> None:
         self._redis, self._records, self._capacity = redis, records, capacity
+        self._layout = layout
         self._locks: Path = layout.locks(EXECUTE.name)
 
     def free(self) -> int:
@@ -26,4 +31,6 @@ class Slots:
         if self._redis.exists(keys.DRAIN):
             return 0
         usable = min(self._capacity, available(self._locks))
-        return max(0, min(MOST_PER_CLAIM, usable - len(self._records.active())))
+        taken = self._records.active()
+        taken |= retained(self._layout).keys()  # asked in this order: see `core.retention`
+        return max(0, min(MOST_PER_CLAIM, usable - len(taken)))

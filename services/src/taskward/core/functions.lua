@@ -73,6 +73,12 @@ redis.register_function('tw_fanout', function(keys, args)
   return {1, phase, owner}
 end)
 
+-- One job, once.
+-- KEYS job, queue, queues   ARGV job id, field, value...
+redis.register_function('tw_put', function(keys, args)
+  return enqueue(keys[1], keys[2], keys[3], args[1], slice(args, 2, #args - 1))
+end)
+
 -- A batch is done; the last one out moves the run on and queues the last step.
 -- KEYS run, pending, finish job, queue, queues   ARGV batch id, finish id, field, value...
 redis.register_function('tw_done', function(keys, args)

@@ -32,6 +32,16 @@ class RunId:
             raise ValueError(f"not a run: {key[:80]!r}")
         return cls(task_id, int(run_id))
 
+    @classmethod
+    def of_directory(cls, name: str) -> Self:
+        """The run that `name` (``taskId-runId``) names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        task_id, _, run_id = name.rpartition("-")
+        return cls.parse(f"{task_id}/{run_id}")
+
     @property
     def key(self) -> str:
         """``taskId/runId``, as Redis keys hold it."""

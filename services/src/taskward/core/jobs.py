@@ -5,6 +5,7 @@ queue      job id                  function and arguments          what it asks 
 =========  ======================  ==============================  ====================================================
 execute    ``x-<task>-<run>``      execute(task_id, run_id)        run the task, collect, fan out
 upload     ``u-<task>-<run>-<n>``  upload(task_id, run_id, batch)  send batch n of the run's outbox
+upload     ``u-<task>-<run>-now``  publish(task_id, run_id)        send the artifact of a run that is not over yet
 upload     ``u-<task>-<run>-end``  finish(task_id, run_id)         certify, send the log, hand over to the claimer
 =========  ======================  ==============================  ====================================================
 
@@ -68,6 +69,11 @@ class Job:
     def upload(cls, run: RunId, batch: int) -> Self:
         """Send one batch of the outbox."""
         return cls(UPLOAD, f"u-{run.directory}-{batch}", "upload", {**_arguments(run), "batch": batch})
+
+    @classmethod
+    def publish(cls, run: RunId) -> Self:
+        """Send what is to be published while the run goes on."""
+        return cls(UPLOAD, f"u-{run.directory}-now", "publish", _arguments(run))
 
     @classmethod
     def finish(cls, run: RunId) -> Self:

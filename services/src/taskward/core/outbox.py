@@ -1,5 +1,7 @@
 """What the executor leaves for the uploader: a directory with numbered files and an `index.json`.
 
+One artifact may be sent before the run ends: `early.json` has its entry.
+
 The executor (root) writes the index before it moves the first file, the uploader only reads. Nothing of it can be
 changed by the task any more.
 """
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 INDEX: Final = "index.json"
+EARLY: Final = "early.json"
 
 ErrorReason = Literal[
     "file-missing-on-worker",
@@ -78,9 +81,7 @@ class Index:
 
     def write(self, outbox: Path) -> None:
         """Writes the index whole or not at all."""
-        draft = outbox / f".{INDEX}"
-        draft.write_text(json.dumps({**vars(self), "entries": [vars(entry) for entry in self.entries]}))
-        draft.rename(outbox / INDEX)
+        _write(outbox, INDEX, {**vars(self), "entries": [vars(entry) for entry in self.entries]})
 
     @classmethod
     def read(cls, outbox: Path) -> Self:
@@ -93,6 +94,25 @@ class Index:
         data["entries"] = tuple(Entry(**entry) for entry in data["entries"])
         data["batches"] = tuple(tuple(batch) for batch in data["batches"])
         return cls(**data)
+
+
+def write_early(outbox: Path, entry: Entry) -> None:
+    """Says what is to be sent before the run ends; it has to be the first entry of the index later, too."""
+    _write(outbox, EARLY, vars(entry))
+
+
+def read_early(outbox: Path) -> Entry | None:
+    """What `write_early` said; None when it said nothing."""
+    try:
+        return Entry(**json.loads((outbox / EARLY).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _write(outbox: Path, name: str, value: object) -> None:
+    draft = outbox / f".{name}"
+    draft.write_text(json.dumps(value))
+    draft.rename(outbox / name)
 
 
 def balance(entries: tuple[Entry, ...], most_batches: int, least_bytes: int = 8 << 20, least_count: int = 50) -> tuple[tuple[int, ...], ...]:  # fmt: skip  # noqa: E501

@@ -166,6 +166,11 @@ class Records:
         if not done:
             raise PhaseConflict(run.key, f"phase {text(was)}, owner {text(owned) or 'nobody'}")
 
+    def publish(self, run: RunId) -> None:
+        """Asks an uploader to send the outbox's early artifact (`outbox.write_early`) now, while the run goes on."""
+        job = Job.publish(run)
+        self._call("tw_put", job.keys, job.id, *job.fields())
+
     def batch_is_pending(self, run: RunId, number: int) -> bool:
         """Whether an upload batch still has to be done."""
         return bool(self._redis.sismember(keys.pending(run.key), Job.upload(run, number).id))

@@ -52,8 +52,10 @@ def load_plan(plan: Plan, outbox: Path) -> bool:
     return True
 
 
-def move_all(plan: Plan, reader: Reader, outbox: Path, task_uid: int) -> None:
+def move_all(plan: Plan, reader: Reader, outbox: Path, task_uid: int, *, copy: bool = False) -> None:
     """Moves every file of the plan that is not there yet; what cannot be had becomes an error artifact.
+
+    With `copy` nothing is taken away from the task.
 
     Raises:
         EngineFailed: the process that reads for the task is gone.
@@ -64,7 +66,7 @@ def move_all(plan: Plan, reader: Reader, outbox: Path, task_uid: int) -> None:
             if (outbox / file).exists():
                 _settle(target, file)
             else:
-                _move(plan, reader, target, file, path, task_uid)
+                _move(plan, reader, target, file, path, None if copy else task_uid)
     finally:
         os.close(target)
 
@@ -83,14 +85,14 @@ def take_copy(source: int, outbox: Path, file: str) -> int:
     return (outbox / file).stat().st_size
 
 
-def _move(plan: Plan, reader: Reader, target: int, file: str, path: str, task_uid: int) -> None:
+def _move(plan: Plan, reader: Reader, target: int, file: str, path: str, task_uid: int | None) -> None:
     try:
         opened = reader.open(path)
     except OSError as error:
         plan.spoil(file, "file-not-readable-on-worker", f"Could not read file '{path}' as task user: {error.strerror}")
         return
     try:
-        if not _rename(opened, target, file, task_uid):
+        if task_uid is None or not _rename(opened, target, file, task_uid):
             _copy(opened.file, target, file)
     except OSError as error:
         plan.spoil(file, "invalid-resource-on-worker", f"Could not copy file '{path}': {error.strerror}")

@@ -26,7 +26,9 @@ _KILL_WITHIN_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.05
 _REMOVE_WITHIN_S: Final = 900
-_SHARED: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - to clear them, not to use them
+_SHARED: Final = (
+    Path("/tmp"), Path("/tmp/.X11-unix"), Path("/var/tmp"), Path("/dev/shm"),  # noqa: S108 - to clear them, not to use
+)  # fmt: skip
 
 _logger = logging.getLogger(__name__)
 
@@ -108,6 +110,14 @@ class NativeEngine:
             self._strike(survivors)
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def revive(self) -> None:
+        """After `kill`, and everything that reads what is left: programs can be started again, until the next `kill`.
+
+        In a new control group: some kernels kill whatever is born into one that was killed before.
+        """
+        self._cgroup.remove()
+        self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
 
     def as_task(self, function: Callable[[socket], None]) -> socket:
         """A forked process with the task's user; it is in no control group, since it works for us."""

@@ -24,6 +24,7 @@ from taskward.executor.tasklog import TaskLog
 TICK_S: Final = 0.5
 _SHORT_TICK_S: Final = 0.05
 _REDIS_TIMEOUT_S: Final = 0.4
+_LONGEST_POLL_S: Final = 3600.0
 WORKER_SHUTDOWN: Final = "worker-shutdown"
 TIMED_OUT: Final = "task aborted - max run time exceeded"
 
@@ -120,6 +121,16 @@ class Watch:
             if ready:
                 return ready
             self.check()
+
+    def linger(self, files: Collection[int], seconds: float) -> None:
+        """Waits for `seconds`, or until one of `files` is readable, or until this process shall end; for nothing else:
+        the run is over."""
+        poll = select.poll()
+        for file in (*files, self._termination.fileno()):
+            poll.register(file, select.POLLIN)
+        deadline = time.monotonic() + seconds
+        while (left_s := deadline - time.monotonic()) > 0 and not poll.poll(min(left_s, _LONGEST_POLL_S) * 1000):
+            continue
 
     def _tick_s(self) -> float:
         """Shorter when the log could reach its limit within a tick at its pace."""

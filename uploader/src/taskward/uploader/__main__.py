@@ -30,6 +30,7 @@ def registry(service: Service) -> Registry:
 
     listed = Registry(UPLOAD.name)
     listed.add("upload", service.upload, task_id=str, run_id=int, batch=int)
+    listed.add("publish", service.publish, task_id=str, run_id=int)
     listed.add("finish", finish, task_id=str, run_id=int)
     return listed
 

@@ -12,9 +12,9 @@ from taskward.core.connection import connect
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.log import for_run
-from taskward.core.outbox import Index
+from taskward.core.outbox import Index, read_early
 from taskward.core.outcome import exception
-from taskward.core.record import Record, Records
+from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings, UploaderSettings
 from taskward.core.taskcluster import Taskcluster
 from taskward.signer.client import SignerClient, SignerUnavailable
@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class Service:
-    """The two functions of the queue `upload`; each may be called again after it was cut off anywhere."""
+    """The three functions of the queue `upload`; each may be called again after it was cut off anywhere."""
 
     redis: Redis
     taskcluster: Taskcluster
@@ -89,6 +89,17 @@ class Service:
         if index is not None:
             entries = [(number, index.entries[number]) for number in index.batches[batch]]
             Batch(self._of(run), outbox, entries).send(self.threads)
+
+    def publish(self, task_id: str, run_id: int) -> None:
+        """Sends the artifact that a run wants to have published while it goes on; later it is sent with the others."""
+        run = RunId(task_id, run_id)
+        record, entry = self.records.read(run), read_early(self.layout.outbox(run))
+        if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD or entry is None:
+            return
+        try:
+            Batch(self._of(run), self.layout.outbox(run), [(0, entry)]).send(self.threads)
+        except ClaimLost as error:
+            for_run(_logger, run).warning(str(error))
 
     def finish(self, task_id: str, run_id: int) -> bool:
         """Certifies, closes the log, hands the run to the claimer; False when the signer is away: repeat it later."""

@@ -18,6 +18,7 @@ from taskward.executor.features.max_run_time import MaxRunTime
 from taskward.executor.features.metadata import Metadata
 from taskward.executor.features.mounts import Mounts
 from taskward.executor.features.os_groups import OsGroups
+from taskward.executor.features.rdp import RdpInfo
 from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.run_task_as_current_user import RunTaskAsCurrentUser
 from taskward.executor.features.superseder import Superseder
@@ -27,5 +28,5 @@ __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (
     BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, ResourceMonitor, Metadata,
-    RunTaskAsCurrentUser, LoopbackAudio, LoopbackVideo, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
+    RunTaskAsCurrentUser, RdpInfo, LoopbackAudio, LoopbackVideo, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
 )  # fmt: skip

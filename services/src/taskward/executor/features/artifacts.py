@@ -50,7 +50,7 @@ class Artifacts(Feature):
                 for request in task.payload.artifacts:
                     plan.add(request, reader.find)
                 collect.save_plan(plan, outbox)
-            collect.move_all(plan, reader, outbox, identity.uid)
+            collect.move_all(plan, reader, outbox, identity.uid, copy=task.keeps_files)
         task.entries += plan.entries
         if plan.first_error:
             task.fail(plan.first_error)

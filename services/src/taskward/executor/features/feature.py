@@ -14,7 +14,7 @@ class Feature:
     `requested`, `scopes` and `reserved` are asked first; then `start`, once, before the commands; then `close`, when
     they are over; then `stop`, after every process of the task is dead. `close` and `stop` are called if `start` was,
     even when that failed, and perhaps in another process than `start` (after a crash), so they find out from the task
-    and from Redis what there is to do.
+    and from Redis what there is to do. At last comes `retain`.
 
     Attributes:
         name: for people.
@@ -62,6 +62,13 @@ class Feature:
 
     def close(self) -> None:
         """Before the task's processes are killed: whatever could still start some ends; errors as in `stop`."""
+
+    def retain(self) -> None:
+        """After the run was handed over: returns when the run's user and directory need not be kept any longer.
+
+        Raises:
+            ExecutorError, OSError: they are not kept.
+        """
 
     def stop(self) -> None:
         """After the commands; errors are told to the task (`Task.fail`)."""
