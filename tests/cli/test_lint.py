@@ -54,7 +54,7 @@ def test_a_good_task_or_payload_is_ok(lint: Lint, what: Any) -> None:
         ({"artefacts": []}, "payload", "Additional property artefacts is not allowed; did you mean artifacts?"),
         ({"maxRunTime": "60"}, "payload.maxRunTime", 'Expected: integer (given: "60")'),
         ({"onExitStatus": {"retry": [0]}}, "payload.onExitStatus.retry.0", "greater than or equal to 1 (given: 0)"),
-        ({"encryptedEnv": ["eA=="]}, "payload", "cannot be decrypted"),
+        ({"encryptedEnv": [1]}, "payload.encryptedEnv.0", "Expected: string"),
         ({"maxRunTime": 10_000_000}, "payload", "exceeded allowed maximum"),
         ({"image": "ubuntu"}, "payload", "Additional property image"),
     ],

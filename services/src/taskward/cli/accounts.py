@@ -14,6 +14,7 @@ ROLE_USERS: Final[Mapping[str, str]] = {
     "uploader": "tw-uploader",
     "signer": "tw-signer",
     "keyholder": "tw-keys",
+    "decrypter": "tw-decrypt",
     "proxy": "tw-proxy",
     "gateway": "tw-gateway",
     "reaper": "tw-reaper",

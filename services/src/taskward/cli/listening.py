@@ -15,7 +15,7 @@ _CONNECT_S: Final = 1.0
 
 
 def await_all(settings: Settings, timeout_s: float) -> None:
-    """Returns when gateway, proxy, signer and keyholder take connections.
+    """Returns when gateway, proxy, signer, keyholder and decrypter take connections.
 
     Raises:
         CommandError: one of them does not in time; the text names it and where its log is.
@@ -34,6 +34,8 @@ def _doors(settings: Settings) -> Iterator[tuple[str, Path | tuple[str, int]]]:
     yield "proxy", ("127.0.0.1", int(sections["proxy"]["port"]))
     yield "signer", Path(sections["signer"]["socket"])
     yield "keyholder", Path(sections["keyholder"]["socket"])
+    if settings.executor.enable_encrypted_env:
+        yield "decrypter", Path(sections["decrypter"]["socket"])
 
 
 def _opens(address: Path | tuple[str, int]) -> bool:

@@ -59,11 +59,13 @@ def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[
     config = ("--config", str(resolved.path_of(settings)))
     slow_s = settings.worker.grace_s + STOP_MARGIN_S
     first = (devcluster_program(devcluster),) if devcluster else ()
+    decrypter = (Program("decrypter", "taskward.signer.decrypter", config, "services"),)
     return (
         Program("redis", "taskward.cli.redis", config, "base", stop_s=30),
         *first,
         Program("keyholder", "taskward.signer.keyholder", config, "services"),
         Program("signer", "taskward.signer", config, "services", stop_s=35),
+        *(decrypter if settings.executor.enable_encrypted_env else ()),
         Program("proxy", "taskward.proxy", config, "services"),
         Program("gateway", "taskward.gateway", config, "services"),
         Program("reaper", "taskward.core.reaper", config, "services"),

@@ -48,6 +48,7 @@ def sections(settings: Settings) -> dict[str, dict[str, Any]]:
         "proxy": _proxy(settings) | _given(settings, "proxy"),
         "signer": _signer(settings) | _given(settings, "signer"),
         "keyholder": _keyholder(settings) | _given(settings, "keyholder"),
+        "decrypter": _decrypter(settings) | _given(settings, "decrypter"),
     }
 
 
@@ -65,6 +66,7 @@ def check(settings: Settings, path: Path) -> None:
     from taskward.gateway.settings import Settings as GatewaySettings
     from taskward.proxy.errors import StartError
     from taskward.proxy.settings import load as load_proxy
+    from taskward.signer.decrypter.settings import DecrypterSettings
     from taskward.signer.keyholder.settings import KeyholderSettings
     from taskward.signer.sections import SettingsError
     from taskward.signer.settings import SignerSettings
@@ -74,6 +76,7 @@ def check(settings: Settings, path: Path) -> None:
         load_proxy(path)
         SignerSettings.read(path)
         KeyholderSettings.read(path)
+        DecrypterSettings.read(path)
     except (StartError, SettingsError) as error:
         raise ConfigurationError(str(error)) from error
     taken = _taken_ports(tomllib.loads(path.read_text()))
@@ -152,6 +155,17 @@ def _keyholder(settings: Settings) -> dict[str, Any]:
         "keys_dir": state_dir / "keys",
         "public_keys_dir": state_dir / "public-keys",
         "allowed_users": [user_of("signer")],
+    }
+
+
+def _decrypter(settings: Settings) -> dict[str, Any]:
+    layout = settings.layout
+    return {
+        "socket": layout.decrypter_socket,
+        "socket_mode": _socket_mode(),
+        "keys_dir": layout.state_dir / "decrypter",
+        "public_keys_dir": layout.encryption_key.parent,
+        "allowed_users": [user_of("executor")],
     }
 
 

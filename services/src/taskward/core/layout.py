@@ -6,6 +6,7 @@ path                owner:group mode (as root)  what
 run/redis/          tw-redis:tw-queue 2750      redis.sock: the queue's processes are in tw-queue; no task ever is
 run/signer/         tw-signer:tw-sign 2750      signer.sock: the uploader is in tw-sign
 run/keyholder/      tw-keys:tw-hold 2750        keyholder.sock: only the signer is in tw-hold
+run/decrypter/      tw-decrypt:root 2750        decrypter.sock: only root gets in
 run/shells/         root:tw-gateway 0750        one socket a run with an interactive shell; no task is in the group
 run/desktops/       root 0711                   one directory a run with a remote desktop, for its own user
 run/status/         root:tw-queue 1770          health and metrics sockets
@@ -27,6 +28,8 @@ tmp/ROLE/           that role 0700              home and temporary files of a pr
 var/log/            root 0700                   what the processes say
 keys/               tw-keys 0700                private keys
 public-keys/        tw-keys 0755                public halves
+decrypter/          tw-decrypt 0700             the private key of encrypted environments, the audit log of its use
+public-encryption/  tw-decrypt 0755             its public half
 redis/, signer/,    their role 0700             what these processes keep
 devcluster/
 ==================  ==========================  =====================================================================
@@ -60,6 +63,16 @@ class Layout:
     def keyholder_socket(self) -> Path:
         """Where the keyholder listens."""
         return self.state_dir / "run/keyholder/keyholder.sock"
+
+    @property
+    def decrypter_socket(self) -> Path:
+        """Where the decrypter listens, if there is one."""
+        return self.state_dir / "run/decrypter/decrypter.sock"
+
+    @property
+    def encryption_key(self) -> Path:
+        """The public key for encrypted environments."""
+        return self.state_dir / "public-encryption/encryption.asc"
 
     @property
     def logs(self) -> Path:

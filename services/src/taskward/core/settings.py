@@ -79,6 +79,7 @@ class ExecutorSettings:
     max_archive_ratio: int = 1000
     mount_timeout_s: int = 3600
     enable_chain_of_trust: bool = True
+    enable_encrypted_env: bool = False
     enable_interactive: bool = True
     enable_live_log: bool = True
     enable_loopback_audio: bool = True
@@ -243,7 +244,7 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "uploader": UploaderSettings,
     "environment": EnvironmentSettings,
 }
-_OTHERS: Final = ("gateway", "proxy", "signer", "keyholder")
+_OTHERS: Final = ("gateway", "proxy", "signer", "keyholder", "decrypter")
 
 
 def section(kind: type[Any], data: Any, where: str) -> Any:

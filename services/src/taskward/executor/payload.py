@@ -1,7 +1,7 @@
 """What a task asks for: generic-worker's payload as a value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
@@ -14,10 +14,6 @@ from taskward.executor.validation import Dialect, problems
 DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
 DEFAULT_BACKING_LOG: Final = "public/logs/live_backing.log"
 ON_BY_DEFAULT: Final = frozenset({"liveLog", "backingLog", "resourceMonitor"})
-_REFUSED: Final = {
-    "encryptedEnv": "payload.encryptedEnv cannot be decrypted: this worker has no key for it. Remove it, and keep the "
-    "values in the secrets service, which the task reads through features.taskclusterProxy",
-}
 
 
 class PayloadRefused(MalformedPayload):
@@ -65,7 +61,7 @@ class Payload:
         commands: argument vectors, run one after the other; empty for a script.
         script: pieces of one shell script; empty for commands.
         max_run_time_s: how long they may take together.
-        env: variables that the task sets.
+        env: variables that the task sets; those of `encrypted_env` are among them once they are open.
         artifacts: what to keep.
         features: keys of the features that are on.
         live_log: artifact name.
@@ -77,6 +73,7 @@ class Payload:
         os_groups: what the task's user shall be a member of.
         superseder_url: who knows the tasks that supersede this one; may be empty.
         rdp_info: name of the artifact that tells how to log in to the task's desktop; empty for no desktop.
+        encrypted_env: variables as OpenPGP messages, base64.
         docker: what only containers have; None for a task without an image.
         warnings: what was left out of account, one line each.
     """
@@ -84,7 +81,7 @@ class Payload:
     commands: tuple[tuple[str, ...], ...]
     script: tuple[str, ...]
     max_run_time_s: int
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     artifacts: tuple[ArtifactRequest, ...]
     features: frozenset[str]
     live_log: str
@@ -96,6 +93,7 @@ class Payload:
     os_groups: tuple[str, ...] = ()
     superseder_url: str = ""
     rdp_info: str = ""
+    encrypted_env: tuple[str, ...] = ()
     docker: DockerRequest | None = None
     warnings: tuple[str, ...] = ()
 
@@ -137,6 +135,7 @@ class Payload:
             os_groups=tuple(payload.get("osGroups", ())),
             superseder_url=payload.get("supersederUrl", ""),
             rdp_info=payload.get("rdpInfo", ""),
+            encrypted_env=tuple(payload.get("encryptedEnv", ())),
         )
 
 
@@ -161,8 +160,5 @@ def _refuse_unsupported(payload: Mapping[str, Any]) -> None:
             "payload.features.runAsAdministrator is for Windows: this worker's tasks have no administrator to become. "
             "Remove it; payload.osGroups gives a task further rights, features.runTaskAsCurrentUser those of the worker"
         )
-    for key, why in _REFUSED.items():
-        if payload.get(key):
-            raise MalformedPayload(why)
     if payload.get("taskclusterProxyInterface", "localhost") != "localhost":
         raise MalformedPayload("payload.taskclusterProxyInterface: this worker only offers 'localhost'")

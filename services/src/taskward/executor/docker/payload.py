@@ -69,6 +69,7 @@ def _from_valid(payload: Mapping[str, Any], warnings: tuple[str, ...]) -> Payloa
         purge_codes=frozenset(map(int, on_exit.get("purgeCaches", ()))),
         asked=frozenset(_keys({flag for flag in flags if flag in switches})),
         superseder_url=payload.get("supersederUrl", ""),
+        encrypted_env=tuple(payload.get("encryptedEnv", ())),
         docker=_docker(payload),
         warnings=warnings,
     )
@@ -85,7 +86,6 @@ def _docker(payload: Mapping[str, Any]) -> DockerRequest:
         disable_seccomp=capabilities.get("disableSeccomp", False),
         devices=frozenset(name for name, wanted in devices.items() if wanted),
         phone=devices.get("phone"),
-        encrypted_env=tuple(payload.get("encryptedEnv", ())),
         graphs=tuple(payload.get("graphs", ())),
     )
 

@@ -44,7 +44,6 @@ class DockerRequest:
         disable_seccomp: ``capabilities.disableSeccomp``.
         devices: those of ``capabilities.devices`` that are asked for.
         phone: what ``capabilities.devices.phone`` says of the device; None when it is not there.
-        encrypted_env: base64 of OpenPGP messages.
         graphs: paths of task graphs; the service that took them is gone, so nobody reads them.
     """
 
@@ -55,5 +54,4 @@ class DockerRequest:
     disable_seccomp: bool = False
     devices: frozenset[Device] = frozenset()
     phone: Mapping[str, str] | None = None
-    encrypted_env: tuple[str, ...] = ()
     graphs: tuple[str, ...] = ()

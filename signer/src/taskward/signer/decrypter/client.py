@@ -1,7 +1,10 @@
 """How the executor asks the decrypter; the only module that others import from this package."""
 
 import json
+import select
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +12,7 @@ from taskward.signer import wire
 from taskward.signer.decrypter import protocol
 
 _TIMEOUT_S: Final = 180.0
+_TICK_S: Final = 0.5
 
 
 class DecrypterUnavailable(Exception):
@@ -30,13 +34,15 @@ class Decrypter:
         self._path = path
         self._timeout_s = timeout_s
 
-    def values(self, task_id: str, run_id: int) -> dict[str, str]:
+    def values(self, task_id: str, run_id: int, tick: Callable[[], None] = lambda: None) -> dict[str, str]:
         """Name and value of every encrypted variable of a run that this worker holds; repeating it is harmless.
+
+        `tick` is called twice a second while there is no answer; what it raises ends the call.
 
         Raises `DecrypterUnavailable`, `DecrypterRefused` or `SecretDataViolation`.
         """
         try:
-            verdict, content = self._ask(protocol.Request(task_id, run_id))
+            verdict, content = self._ask(protocol.Request(task_id, run_id), tick)
         except (OSError, wire.BrokenFrameError) as error:
             raise DecrypterUnavailable(f"the decrypter at {self._path} does not answer: {error}") from error
         if verdict == protocol.VALUES:
@@ -48,10 +54,18 @@ class Decrypter:
             raise DecrypterRefused(text)
         raise DecrypterUnavailable(text)
 
-    def _ask(self, request: protocol.Request) -> tuple[bytes, bytes]:
+    def _ask(self, request: protocol.Request, tick: Callable[[], None]) -> tuple[bytes, bytes]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(self._timeout_s)
             connection.connect(str(self._path))
             wire.send_frames(connection, request.frame())
+            self._await(connection, tick)
             verdict = wire.receive_frame(connection, wire.MAX_WORD_BYTES)
             return verdict, wire.receive_frame(connection, protocol.MAX_ANSWER_BYTES)
+
+    def _await(self, connection: socket.socket, tick: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._timeout_s
+        while not select.select([connection], [], [], _TICK_S)[0]:
+            tick()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {self._timeout_s:g} s")
