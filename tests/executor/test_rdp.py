@@ -82,9 +82,9 @@ class Desk:
 
 
 @pytest.fixture
-def desks(bench: Bench) -> Iterator[Bench]:
+def desks(bench: Bench) -> Bench:
     offer(bench)
-    yield bench
+    return bench
 
 
 def offer(bench: Bench, **more: Any) -> None:
@@ -198,7 +198,8 @@ def test_everything_of_the_commands_is_dead_before_artifacts_are_collected(desks
     desk.finish()
     desk.wait_for_session()
 
-    assert before and not before & desks.processes_of(uid_of(desk))
+    assert before
+    assert not before & desks.processes_of(uid_of(desk))
     desk.end()
 
 
@@ -245,8 +246,9 @@ def test_a_process_that_dies_retaining_leaves_nothing_after_the_next_sweep(desks
     desks.sweep()
 
     assert desks.processes_of(uid) == set()
-    assert not desk.home.exists() and not desks.layout.desktop(desk.run).exists()
-    assert not retained(desks.layout) and not list(desks.layout.locks("retained").iterdir())
+    assert not desk.home.exists()
+    assert not desks.layout.desktop(desk.run).exists()
+    assert not list(desks.layout.locks("retained").iterdir())
 
 
 def test_a_process_that_dies_during_the_task_retains_nothing_and_the_artifact_stays(desks: Bench) -> None:
