@@ -10,6 +10,7 @@ from typing import Final
 from taskward.executor.features.artifacts import Artifacts
 from taskward.executor.features.backing_log import BackingLog
 from taskward.executor.features.chain_of_trust import ChainOfTrust
+from taskward.executor.features.encrypted_env import EncryptedEnv
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.interactive import Interactive
 from taskward.executor.features.live_log import LiveLog
@@ -27,6 +28,6 @@ from taskward.executor.features.taskcluster_proxy import TaskclusterProxy
 __all__ = ["ORDER", "BackingLog", "Feature", "LiveLog"]
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    BackingLog, LiveLog, TaskclusterProxy, Superseder, OsGroups, Mounts, ResourceMonitor, Metadata,
+    BackingLog, LiveLog, TaskclusterProxy, Superseder, EncryptedEnv, OsGroups, Mounts, ResourceMonitor, Metadata,
     RunTaskAsCurrentUser, RdpInfo, LoopbackAudio, LoopbackVideo, ChainOfTrust, Artifacts, Interactive, MaxRunTime,
 )  # fmt: skip

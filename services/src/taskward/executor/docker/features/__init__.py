@@ -9,11 +9,12 @@ from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
 from taskward.executor.docker.features.rights import Rights
 from taskward.executor.features.chain_of_trust import ChainOfTrust
+from taskward.executor.features.encrypted_env import EncryptedEnv
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.live_log import LiveLog
 from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    ContainerLog, LiveLog, Rights, Superseder, ContainerImage, ResourceMonitor, ChainOfTrust,
+    ContainerLog, LiveLog, Rights, Superseder, ContainerImage, EncryptedEnv, ResourceMonitor, ChainOfTrust,
 )  # fmt: skip
