@@ -17,6 +17,7 @@ def test_a_container_prints_to_the_log_between_the_workers_lines(yard: Yard) -> 
     assert re.fullmatch(
         r"\[taskcluster \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z\] Task ID: \S+\n"
         r"(\[taskcluster [^\]]+Z\] [A-Z][A-Za-z ]+: ?\S*\n){7}\r\n"
+        r"\[taskcluster [^\]]+Z\] \S+ exists in the cache\.\n"
         r"\[taskcluster [^\]]+Z\] === Task Starting ===\nhello\r\nworld\r\n"
         r"\[taskcluster [^\]]+Z\] === Task Finished ===\n"
         r"\[taskcluster [^\]]+Z\] Successful task run with exit code: 0 completed in [\d.]+ seconds\n",

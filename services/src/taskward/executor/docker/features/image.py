@@ -1,27 +1,32 @@
 """The image of the container."""
 
-from taskward.core.outcome import failed
-from taskward.executor.docker.daemon import DaemonRefused
 from taskward.executor.docker.features.container_feature import ContainerFeature
-from taskward.executor.errors import TaskEnded
+from taskward.executor.docker.images.images import Images
+from taskward.executor.docker.images.library import Ensured
+from taskward.executor.docker.images.site import Site
 
 
 class ContainerImage(ContainerFeature):
     """``payload.image``: every container has one."""
 
     name = "Image"
+    _ensured: Ensured | None = None
 
     def start(self) -> None:
-        """Makes sure that the daemon has it.
+        """Makes sure that the daemon has it, and keeps it there.
 
         Raises:
             TaskEnded: it cannot be had.
+            EngineFailed: the daemon or this machine could not do it.
         """
-        daemon, image = self.engine.daemon, self.wanted.image
-        try:
-            with daemon.asking(f"find the image {image}"):
-                described = daemon.api.inspect_image(image.name)
-        except DaemonRefused as error:
-            raise TaskEnded(failed(f"Pulling docker image has failed.\nError: {error.reason}")) from error
-        self.engine.outfit.image = described["Id"]
-        self.task.image_facts["imageHash"] = described["Id"]
+        task, site = self.task, Site(self.task)
+        with site:
+            self._ensured = Images(self.engine.daemon, task.settings).ensure(self.wanted.image, site)
+        self._ensured.require_command(self.wanted.command)
+        self.engine.outfit.image = self._ensured.image_id
+        task.image_facts.update(self._ensured.facts)
+
+    def stop(self) -> None:
+        """It may be removed from now on, when no container uses it."""
+        if self._ensured is not None:
+            self._ensured.close()
