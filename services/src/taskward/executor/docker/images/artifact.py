@@ -1,6 +1,5 @@
 """Images that tasks have made: from an artifact to the daemon, under a name of our own."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from taskward.executor.docker.images.reference import OWN
 from taskward.executor.docker.images.rewrite import Limits, rewriter
 from taskward.executor.docker.images.site import Site
 from taskward.executor.docker.request import Image
+from taskward.executor.docker.scopes import not_authorized
 from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.errands import Answer, serve
 from taskward.executor.mounts.errors import MountFailed
@@ -71,7 +71,7 @@ def resolve(site: Site, image: Image) -> Artifact:
     return Artifact(answer["taskId"], image.path)
 
 
-def authorise(site: Site, artifact: Artifact, wanted: str) -> None:
+def authorise(site: Site, artifact: Artifact, wanted: Image) -> None:
     """That somebody else has brought an image is no reason to give it to this task: the queue says whether it may.
 
     Raises:
@@ -85,14 +85,14 @@ def authorise(site: Site, artifact: Artifact, wanted: str) -> None:
         raise _not_had(artifact, wanted, error) from error
 
 
-def fetch_and_load(site: Site, library: Library, artifact: Artifact, wanted: str, place: Path) -> str:
+def fetch_and_load(site: Site, library: Library, artifact: Artifact, wanted: Image, place: Path) -> str:
     """Downloads, rewrites and loads; the sha256 of the artifact, from which `name_of` makes the image's name.
 
     Args:
         site: the task that wants it.
         library: asked whether it has the image.
         artifact: what to download.
-        wanted: what the payload asks for, for texts.
+        wanted: what the payload asks for.
         place: a directory of ours for the download, which is gone afterwards.
 
     Raises:
@@ -164,22 +164,11 @@ def _url(site: Site, artifact: Artifact) -> str:
     return site.api("queue", "task", artifact.task_id, "artifacts", artifact.path)
 
 
-def _not_had(artifact: Artifact, wanted: str, error: MountFailed) -> ImageFailed:
+def _not_had(artifact: Artifact, wanted: Image, error: MountFailed) -> ImageFailed:
     reason = _plain(error)
     if " status 401 " in reason or " status 403 " in reason:
-        return ImageFailed(
-            f"Not authorized to use {wanted}.  Ensure that the task scopes are correctly defined in the task "
-            f"definition. {reason}"
-        )
+        return ImageFailed(f"{not_authorized(wanted)} ({reason})")
     return ImageFailed(f'Could not download artifact "{artifact.path}" from task "{artifact.task_id}". Error: {reason}')
-
-
-def wanted_text(image: Image) -> str:
-    """What the payload says, as docker-worker writes it in errors."""
-    if image.type == "docker-image":
-        return json.dumps({"type": image.type, "name": image.name}, separators=(",", ":"))
-    where = {"namespace": image.namespace} if image.type == "indexed-image" else {"taskId": image.task_id}
-    return json.dumps({"type": image.type, **where, "path": image.path}, separators=(",", ":"))
 
 
 def _plain(error: MountFailed) -> str:

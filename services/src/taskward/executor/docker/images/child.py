@@ -28,16 +28,14 @@ def until_abandoned(serving: Serving) -> Serving:
     return call
 
 
-def confined(serving: Serving) -> Serving:
-    """`serving`, in a process that may change no file and reach no network, and that has little memory."""
+def restrict() -> None:
+    """From now on the calling thread, and what it starts, changes no file, reaches no network, and has little memory.
 
-    def call(connection: socket) -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-        confine(None)
-        serving(connection)
-
-    return call
+    What is open stays usable.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    confine(None)
 
 
 def as_ourselves(serving: Serving) -> socket:

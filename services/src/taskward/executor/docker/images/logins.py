@@ -10,6 +10,8 @@ from typing import Any, Final
 from taskward.core.settings import ImageSettings
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.reference import Reference
+from taskward.executor.docker.request import Image
+from taskward.executor.docker.scopes import not_authorized
 from taskward.executor.errors import EngineFailed
 from taskward.executor.features.feature import satisfies
 
@@ -31,10 +33,10 @@ class Login:
         return f"{self.username}@{self.registry}"
 
 
-def login_for(reference: Reference, settings: ImageSettings, scopes: Sequence[str], wanted: str) -> Login | None:
+def login_for(reference: Reference, settings: ImageSettings, scopes: Sequence[str], wanted: Image) -> Login | None:
     """The login that an image is pulled with; None for what everybody may have.
 
-    `wanted` is what the payload asks for, for the text of the error.
+    `wanted` is what the payload says, for the text of the error.
 
     Raises:
         ImageFailed: there is one, and `scopes` do not allow to use it.
@@ -44,9 +46,7 @@ def login_for(reference: Reference, settings: ImageSettings, scopes: Sequence[st
     if name is None:
         return None
     if not satisfies(scopes, f"docker-worker:image:{reference}"):
-        raise ImageFailed(
-            f"Not authorized to use {wanted}.  Ensure that the task scopes are correctly defined in the task definition"
-        )
+        raise ImageFailed(not_authorized(wanted))
     return _read(name, settings.registries[name])
 
 

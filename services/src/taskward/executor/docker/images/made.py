@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from taskward.executor.docker.images.artifact import authorise, fetch_and_load, name_of, resolve, wanted_text
+from taskward.executor.docker.images.artifact import authorise, fetch_and_load, name_of, resolve
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.library import Ensured, Library
 from taskward.executor.docker.images.record import Brought
@@ -20,7 +20,7 @@ class Made:
 
     def __init__(self, library: Library, site: Site, image: Image, place: Path) -> None:
         self._library, self._site, self._place = library, site, place
-        self._wanted = wanted_text(image)
+        self._wanted = image
         self._artifact = resolve(site, image)
         self.key = self._artifact.key
 

@@ -3,7 +3,6 @@
 import time
 from typing import Final
 
-from taskward.executor.docker.images.artifact import wanted_text
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.library import Ensured, Library
 from taskward.executor.docker.images.logins import login_for
@@ -32,7 +31,7 @@ class Named:
         self._library, self._site = library, site
         self._settings = site.task.settings.images
         self._reference = Reference.parse(image.name)
-        self._login = login_for(self._reference, self._settings, site.scopes, wanted_text(image))
+        self._login = login_for(self._reference, self._settings, site.scopes, image)
         self._account = self._login.account if self._login else ""
         self.key = f"registry:{self._reference}"
 

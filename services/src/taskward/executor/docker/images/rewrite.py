@@ -20,7 +20,7 @@ from socket import socket
 from typing import IO, Any, Final
 
 from taskward.executor.docker.images.blob import Blob, Budget
-from taskward.executor.docker.images.child import confined
+from taskward.executor.docker.images.child import restrict
 from taskward.executor.docker.images.layer import Count
 from taskward.executor.docker.images.manifest import Contents, Described, described
 from taskward.executor.docker.images.platform import Platform
@@ -61,6 +61,7 @@ def rewriter(limits: Limits, here: Platform) -> Callable[[socket], None]:
 
     def rewrite(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
         source, target = received
+        restrict()
         work = _Rewrite(source, target, limits)
         try:
             with ThreadPoolExecutor(1) as pool:
@@ -75,7 +76,7 @@ def rewriter(limits: Limits, here: Platform) -> Callable[[socket], None]:
             return {"broken": True}, ()
         return {"broken": False}, ()
 
-    return confined(serve({"rewrite": rewrite}, limits.longest_s + _SLACK_S))
+    return serve({"rewrite": rewrite}, limits.longest_s + _SLACK_S)
 
 
 class _Rewrite:

@@ -1,0 +1,353 @@
+"""Images of registries: pulled once, with the right login, and given up in time."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from docker.api.client import APIClient
+
+from executor.docker_images.archives import Picture, tar
+from executor.docker_images.conftest import Configure, Customers
+from executor.docker_images.customer import Customer
+from simulators.registry import Registry, Request, fails, garbage, hangs, slowly
+from taskward.executor.docker.request import Image
+
+pytestmark = pytest.mark.root
+
+LOGIN: Final = "worker:s3cret-of-registry"
+
+
+def push(registry: Registry, picture: Picture, repository: str = "people/image", tag: str = "1") -> Image:
+    return Image("docker-image", name=registry.push(repository, tag, picture.config, picture.layers))
+
+
+@pytest.fixture
+def private() -> Iterator[Registry]:
+    """A registry with a login."""
+    with Registry(LOGIN) as registry:
+        yield registry
+
+
+@pytest.fixture
+def login(private: Registry, state_dir: Path) -> dict[str, str]:
+    """The setting that names it."""
+    username, _, password = LOGIN.partition(":")
+    path = state_dir / "registry.json"
+    path.touch(0o600)
+    path.write_text(json.dumps({"username": username, "password": password}))
+    return {f"{private.host}/people": str(path)}
+
+
+def test_an_image_is_pulled_and_its_progress_is_told(customer: Customer, registry: Registry) -> None:
+    picture = Picture([tar({"x": b"y" * 300_000}), tar({"z": b"1"})])
+    image = push(registry, picture)
+
+    ensured = customer.get(image)
+
+    assert ensured.image_id == picture.id
+    assert ensured.facts == {"imageHash": picture.id}
+    told = customer.told.splitlines()
+    assert "1: Pulling from people/image" in told
+    assert sum(" - Downloaded in " in line and line.endswith(" seconds") for line in told) == 2
+    assert any(line.startswith("Digest: sha256:") for line in told)
+    assert f"Status: Downloaded newer image for {image.name}" in told
+
+
+def test_an_image_that_is_here_is_not_asked_for_again_for_a_while(customers: Customers, registry: Registry) -> None:
+    image = push(registry, Picture())
+    first, customer = customers().get(image), customers()
+
+    assert customer.get(image) == first
+    assert f"{image.name} exists in the cache." in customer.told
+    assert registry.pulls("people/image") == 1
+
+
+@pytest.mark.parametrize(("images", "moved"), [({"pull_again_after_s": 0.0}, True), ({"pull": "if-missing"}, False)])
+def test_a_tag_that_has_moved_is_followed_as_the_settings_say(
+    customers: Customers,
+    configure: Configure,
+    registry: Registry,
+    daemon: APIClient,
+    images: dict[str, Any],
+    moved: bool,
+) -> None:
+    configure(**images)
+    old, new = Picture(), Picture()
+    customers().get(push(registry, old))
+    image = push(registry, new)
+
+    customer = customers()
+    assert customer.get(image).image_id == (new.id if moved else old.id)
+    customer.images.sweep()
+    assert {found["Id"] for found in daemon.images(all=True)}.isdisjoint({old.id} if moved else {new.id})
+
+
+def test_a_digest_is_always_the_same_image(customers: Customers, configure: Configure, registry: Registry) -> None:
+    configure(pull_again_after_s=0.0)
+    picture = Picture()
+    push(registry, picture)
+    name = next(name for _, name in registry.manifests if name.startswith("sha256:"))
+    image = Image("docker-image", name=f"{registry.host}/people/image@{name}")
+
+    assert customers().get(image).image_id == customers().get(image).image_id == picture.id
+    assert len([line for line in registry.requests if line.startswith("HEAD") or "/manifests/" in line]) <= 2
+
+
+def test_what_an_administrator_has_put_there_is_used_as_it_is(
+    customer: Customer, daemon: APIClient, busybox: str
+) -> None:
+    assert customer.get(Image("docker-image", name=busybox)).image_id == daemon.inspect_image(busybox)["Id"]
+    customer.images.sweep()
+    assert daemon.inspect_image(busybox)
+
+
+def test_a_private_image_needs_the_scope_and_gets_the_login(
+    customers: Customers, configure: Configure, private: Registry, login: dict[str, str]
+) -> None:
+    configure(registries=login)
+    picture = Picture()
+    image = push(private, picture)
+
+    refusal = customers().fails(image)
+    other = customers(["docker-worker:image:another:1"]).fails(image)
+    customer = customers([f"docker-worker:image:{private.host}/people/*"])
+
+    assert customer.get(image).image_id == picture.id
+    assert refusal == other
+    assert refusal.endswith(
+        f'Not authorized to use {{"type": "docker-image", "name": "{image.name}"}}.  Ensure that the task scopes are '
+        "correctly defined in the task definition"
+    )
+    assert customers().fails(image) == refusal, "it is here now, which is no right to have it"
+    assert "s3cret" not in customer.told
+
+
+def test_without_a_login_a_private_image_fails_at_once(customer: Customer, private: Registry) -> None:
+    text = customer.fails(push(private, Picture()))
+
+    assert "no basic auth credentials" in text
+    assert len(private.requests) <= 4
+
+
+def test_a_wrong_login_fails_at_once_and_is_not_told(
+    customers: Customers, configure: Configure, private: Registry, login: dict[str, str]
+) -> None:
+    configure(registries=login)
+    private.login = "worker:another"
+    customer = customers([f"docker-worker:image:{private.host}/people/image:1"])
+
+    text = customer.fails(push(private, Picture()))
+
+    assert "unauthorized" in text
+    assert "s3cret" not in text + customer.told
+
+
+def test_a_login_that_is_configured_no_longer_gives_nothing_that_it_has_brought(
+    customers: Customers, configure: Configure, private: Registry, login: dict[str, str]
+) -> None:
+    configure(registries=login)
+    image = push(private, Picture())
+    customers([f"docker-worker:image:{image.name}"]).get(image)
+    configure()
+
+    assert "no basic auth credentials" in customers().fails(image)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        ('{"username": "u", "password": "geheim"}', 0o640, "others may read it"),
+        ('{"username": "u", "password": "geheim"', 0o600, "it is no JSON"),
+        ('{"username": "u", "pass": "geheim"}', 0o600, "it must be an object with username and password"),
+        (None, 0o600, "No such file or directory"),
+    ],
+)
+def test_a_file_of_logins_that_cannot_be_used_is_named(
+    customers: Customers, configure: Configure, state_dir: Path, content: str | None, mode: int, expected: str
+) -> None:
+    path = state_dir / "login"
+    if content is not None:
+        path.touch(mode)
+        path.write_text(content)
+    configure(registries={"example.com": str(path)})
+    customer = customers(["docker-worker:image:example.com/a/b:latest"])
+
+    text = customer.fails(Image("docker-image", name="example.com/a/b"))
+
+    assert (
+        text
+        == f"EngineFailed: [images] registries: the login for example.com cannot be used: {path}: {expected}"
+        + (": it must belong to the worker's user, with mode 0600" if mode == 0o640 else "")
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "UPPER/case", "a b", "-x", "x:", "x@sha256:12", "sha256:" + "0" * 64, "taskward/artifact:x", "http://x/y",
+     "x/../y", "a" * 300, "x:" + "t" * 129, "docker.io/taskward/x", "index.docker.io/taskward/x", "x\n", "ü"],
+)  # fmt: skip
+def test_what_is_no_name_of_an_image_is_refused(customer: Customer, name: str) -> None:
+    assert customer.fails(Image("docker-image", name=name)).startswith("ImageFailed: Pulling docker image has failed.")
+
+
+def test_an_image_that_does_not_exist_fails_at_once(customer: Customer, registry: Registry) -> None:
+    text = customer.fails(Image("docker-image", name=f"{registry.host}/people/nothing"))
+
+    assert (
+        f"{registry.host}/people/nothing:latest: manifest for {registry.host}/people/nothing:latest not found" in text
+    )
+    assert registry.pulls("people/nothing") == 1
+
+
+def test_an_image_for_another_processor_fails_at_once(customer: Customer, registry: Registry) -> None:
+    single = push(registry, Picture(architecture="s390x"))
+    several = Image("docker-image", name=registry.push_list("people/list", "1", [("linux", "s390x")]))
+
+    assert "the image is for linux/s390x, but this worker runs linux/" in customer.fails(single)
+    assert "no matching manifest for linux/" in customer.fails(several)
+
+
+def test_a_registry_that_has_trouble_is_asked_again(customer: Customer, registry: Registry) -> None:
+    picture = Picture()
+    image = push(registry, picture)
+    registry.behaviour = fails(503, 1)
+
+    assert customer.get(image).image_id == picture.id
+    assert "; trying again in " in customer.told
+
+
+def test_a_registry_that_is_not_there_is_given_up_soon(customers: Customers, configure: Configure) -> None:
+    configure(stall_s=2)
+    text = customers().fails(Image("docker-image", name="127.0.0.1:1/people/image"))
+
+    assert "connection refused" in text
+    assert "attempts)" in text
+
+
+def test_a_registry_that_never_answers_is_given_up(
+    customers: Customers, configure: Configure, registry: Registry
+) -> None:
+    configure(stall_s=1)
+    image, released = push(registry, Picture()), threading.Event()
+    registry.behaviour = hangs("/manifests/", released)
+
+    text = customers().fails(image)
+    released.set()
+
+    assert "timeout: " in text
+
+
+def test_a_registry_that_answers_garbage_fails_at_once(customer: Customer, registry: Registry) -> None:
+    image = push(registry, Picture())
+    registry.behaviour = garbage
+    text = customer.fails(image)
+
+    assert "\x1b" not in text + customer.told
+    assert len(registry.requests) < 10
+
+
+def test_a_layer_with_another_content_than_its_digest_fails(customer: Customer, registry: Registry) -> None:
+    picture = Picture()
+    image = push(registry, picture)
+    layer = next(name for name, blob in registry.blobs.items() if blob[:2] == b"\x1f\x8b")
+    registry.blobs[layer] = registry.blobs[layer][:-1] + b"\0"
+
+    assert "ImageFailed: " in customer.fails(image)
+
+
+def test_an_image_that_was_pulled_before_serves_while_its_registry_is_away(
+    customers: Customers, configure: Configure, registry: Registry
+) -> None:
+    configure(pull_again_after_s=0.0, stall_s=1)
+    picture = Picture()
+    image = push(registry, picture)
+    customers().get(image)
+    registry.behaviour = fails(503, 100)
+    customer = customers()
+
+    assert customer.get(image).image_id == picture.id
+    assert "using the image that was pulled before" in customer.told
+
+
+def test_a_run_that_is_cancelled_ends_its_pull(customer: Customer, registry: Registry) -> None:
+    image, asked = push(registry, Picture()), threading.Event()
+
+    def cancel(request: Request) -> bool:
+        if "/blobs/" not in request.path:
+            return False
+        customer.abort = "canceled"
+        asked.set()
+        request.connection.settimeout(10)
+        try:  # until the daemon has hung up
+            ended.append(request.rfile.read(1))
+        except OSError as error:
+            ended.append(str(error).encode())
+        return True
+
+    ended: list[bytes] = []
+    registry.behaviour = cancel
+    begun_s = time.monotonic()
+
+    assert customer.fails(image).startswith("TaskEnded: ")
+    assert asked.is_set()
+    while not ended and time.monotonic() - begun_s < 5:
+        time.sleep(0.02)
+    assert ended[0] == b""
+
+
+def test_tasks_that_want_the_same_pull_it_once_and_all_see_how_far_it_is(
+    customers: Customers, registry: Registry
+) -> None:
+    picture = Picture()
+    image = push(registry, picture)
+    registry.behaviour = slowly("/blobs/", 0.4)
+    everybody, got = [customers() for _ in range(3)], []
+    threads = [threading.Thread(target=lambda each=each: got.append(each.get(image).image_id)) for each in everybody]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert got == [picture.id] * 3
+    assert registry.pulls("people/image") == 1
+    assert all(" - Downloaded in " in each.told for each in everybody)
+    assert sum("Waiting for another task that is getting" in each.told for each in everybody) == 2
+
+
+def test_tasks_that_wait_fail_with_the_one_that_pulls(customers: Customers, registry: Registry) -> None:
+    released, wrong = threading.Event(), []
+    everybody = [customers() for _ in range(3)]
+    image = Image("docker-image", name=f"{registry.host}/people/nothing")
+
+    def behave(request: Request) -> bool:
+        if "/manifests/" in request.path:
+            released.wait(10)
+        return False
+
+    registry.behaviour = behave
+    threads = [threading.Thread(target=lambda each=each: wrong.append(each.fails(image))) for each in everybody]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while sum("Waiting for another task" in each.told for each in everybody) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    released.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert len(set(wrong)) == 1
+    assert len(wrong) == 3
+    assert registry.pulls("people/nothing") <= 2
+
+
+def test_an_image_without_a_command_needs_one_from_the_payload(customer: Customer, registry: Registry) -> None:
+    ensured = customer.get(push(registry, Picture(command=None)))
+
+    ensured.require_command(("true",))
+    with pytest.raises(Exception, match="the image names no command, so payload.command must"):
+        ensured.require_command(())

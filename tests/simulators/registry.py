@@ -1,0 +1,190 @@
+"""A registry of images (distribution API version 2) on a port of loopback; daemons pull from there without TLS."""
+
+import base64
+import gzip
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Final, Self
+
+_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+Behaviour = Callable[["Request"], bool]
+"""Does something with a request, and says whether it was answered."""
+
+
+class Request(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    registry: "Registry"
+
+    def do_GET(self) -> None:
+        registry = self.registry
+        registry.requests.append(f"{self.command} {self.path}")
+        if registry.behaviour is not None and registry.behaviour(self):
+            return
+        if registry.login and self.headers.get("Authorization") != registry.expected:
+            error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+            self.reply(json.dumps(error).encode(), 401, "application/json", WWW_Authenticate='Basic realm="registry"')
+            return
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _answer(self) -> None:
+        parts = self.path.strip("/").split("/")
+        if parts == ["v2"]:
+            self.reply(b"{}", 200, "application/json")
+            return
+        repository, kind, name = "/".join(parts[1:-2]), parts[-2], parts[-1]
+        if kind == "manifests" and (found := self.registry.manifests.get((repository, name))):
+            self.reply(found[1], 200, found[0], Docker_Content_Digest=digest(found[1]))
+        elif kind == "blobs" and (blob := self.registry.blobs.get(name)) is not None:
+            self.reply(blob, 200, "application/octet-stream")
+        else:
+            code = "MANIFEST_UNKNOWN" if kind == "manifests" else "BLOB_UNKNOWN"
+            text = {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}
+            self.reply(json.dumps(text).encode(), 404, "application/json")
+
+    def reply(self, body: bytes, status: int, kind: str, **fields: str) -> None:
+        self.send_response(status)
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        try:
+            for at in range(0, len(body), 1 << 16):
+                self.wfile.write(body[at : at + (1 << 16)])
+        except OSError:
+            return
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Daemons try TLS first."""
+
+
+class Registry:
+    """Serves what was pushed; `behaviour` may answer instead."""
+
+    def __init__(self, login: str = "") -> None:
+        self.login = login
+        self.behaviour: Behaviour | None = None
+        self.requests: list[str] = []
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.blobs: dict[str, bytes] = {}
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (Request,), {"registry": self}))
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def expected(self) -> str:
+        """What a client with the right login sends."""
+        return f"Basic {base64.b64encode(self.login.encode()).decode()}"
+
+    def push(self, repository: str, tag: str, config: bytes, layers: Sequence[bytes]) -> str:
+        """Its name for a client."""
+        blobs = [gzip.compress(layer, 1, mtime=0) for layer in layers]
+        for blob in (config, *blobs):
+            self.blobs[digest(blob)] = blob
+        kind = "application/vnd.docker"
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": _descriptor(f"{kind}.container.image.v1+json", config),
+            "layers": [_descriptor(f"{kind}.image.rootfs.diff.tar.gzip", blob) for blob in blobs],
+        }
+        return self._publish(repository, tag, _MANIFEST, manifest)
+
+    def push_list(self, repository: str, tag: str, platforms: Sequence[tuple[str, str]]) -> str:
+        """A list of images for other machines than anybody has."""
+        entries = [
+            _descriptor(_MANIFEST, b"x") | {"platform": {"os": os, "architecture": architecture}}
+            for os, architecture in platforms
+        ]
+        return self._publish(repository, tag, _LIST, {"schemaVersion": 2, "mediaType": _LIST, "manifests": entries})
+
+    def pulls(self, repository: str) -> int:
+        """How often a manifest was asked for by tag."""
+        return sum(f"/{repository}/manifests/" in line and "sha256:" not in line for line in self.requests)
+
+    def _publish(self, repository: str, tag: str, kind: str, manifest: Any) -> str:
+        text = json.dumps(manifest).encode()
+        self.manifests[repository, tag] = self.manifests[repository, digest(text)] = (kind, text)
+        return f"{self.host}/{repository}:{tag}"
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def hangs(part: str, released: threading.Event) -> Behaviour:
+    """Never answers to a request for `part`."""
+
+    def behave(request: Request) -> bool:
+        if part not in request.path:
+            return False
+        released.wait(30)
+        return True
+
+    return behave
+
+
+def garbage(request: Request) -> bool:
+    """Answers with bytes that mean nothing."""
+    request.reply(b"\x00\xffgarbage\x1b[31m" * 20, 200, _MANIFEST)
+    return True
+
+
+def fails(status: int, times: int) -> Behaviour:
+    """So often, then no more; the entry point always answers."""
+    left = [times]
+
+    def behave(request: Request) -> bool:
+        if request.path.strip("/") == "v2" or not left[0]:
+            return False
+        left[0] -= 1
+        request.reply(b"", status, "text/plain")
+        return True
+
+    return behave
+
+
+def slowly(part: str, pause_s: float) -> Behaviour:
+    """Waits before it answers to a request for `part`."""
+
+    def behave(request: Request) -> bool:
+        if part in request.path:
+            time.sleep(pause_s)
+        return False
+
+    return behave
+
+
+def _descriptor(kind: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": kind, "size": len(data), "digest": digest(data)}
