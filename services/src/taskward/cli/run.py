@@ -25,6 +25,7 @@ _EXIT: Final = {"completed": 0, "failed": 1, "exception": 2}
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="TASK.yml")
 @click.option("--queue", "task_queue_id", metavar="ID", help="Task queue, when the file does not name one.")
+@click.option("--task-id", metavar="ID", help="The new task's id, chosen before; by default a new one.")
 @click.option("--wait/--no-wait", default=True, help="Watch the task to its end (default), or only create it.")
 @click.option(
     "--download",
@@ -34,7 +35,9 @@ _EXIT: Final = {"completed": 0, "failed": 1, "exception": 2}
     help="Save all artifacts there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; the log goes to standard error.")
-def run(file: Path, task_queue_id: str | None, wait: bool, target: Path | None, as_json: bool) -> None:
+def run(
+    file: Path, task_queue_id: str | None, task_id: str | None, wait: bool, target: Path | None, as_json: bool
+) -> None:
     """Create a task, follow its log, list its artifacts, and exit with its result.
 
     TASK.yml (YAML or JSON; - reads standard input) is a task definition, or only a payload. Times, metadata and the
@@ -56,7 +59,7 @@ def run(file: Path, task_queue_id: str | None, wait: bool, target: Path | None, 
     definition = taskfile.complete(
         taskfile.read(file), task_queue_id or connection.default_queue(), file.stem, datetime.now(UTC)
     )
-    task_id = str(slugid.nice())
+    task_id = task_id or str(slugid.nice())
     with _explained():
         queue.createTask(task_id, definition)
         click.secho(f"task {task_id} created", err=True, bold=True)
