@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.rig import RedisServer, Rig, running_proxy, running_redis
+from proxy.rig import RedisServer, Rig, free_port, running_proxy, running_redis
 from proxy.upstream import SimulatedTaskcluster, reply, simulated_taskcluster
 
 
@@ -14,7 +14,11 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="package")
 def shared_rig(redis_server: RedisServer) -> Iterator[Rig]:
-    with simulated_taskcluster() as taskcluster, running_proxy(redis_server, taskcluster, "retry_for_s = 1.0\n") as rig:
+    settings = "retry_for_s = 1.0\n"
+    with (
+        simulated_taskcluster() as taskcluster,
+        running_proxy(redis_server, taskcluster, settings, container_port=free_port()) as rig,
+    ):
         yield rig
 
 

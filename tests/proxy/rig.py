@@ -100,6 +100,7 @@ class Rig:
     folder: Path
     process: "subprocess.Popen[bytes]"
     address: str = "127.77.0.1"
+    container_port: int | None = None
     connections: list[socket.socket] = field(default_factory=list)
 
     def give_address(self, address: str, run: str, uid: int) -> None:
@@ -169,15 +170,24 @@ class Rig:
         return answer
 
     def status(self, path: str) -> Answer:
+        return self.control("GET", path)
+
+    def control(self, method: str, path: str) -> Answer:
         connection = http.client.HTTPConnection("status")
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(str(self.folder / "status.sock"))
         try:
-            connection.request("GET", path)
+            connection.sock.connect(str(self.folder / "status.sock"))
+            connection.request(method, path)
             response = connection.getresponse()
             return Answer(response.status, response.getheaders(), response.read())
         finally:
             connection.close()
+
+    def answers(self) -> bool:
+        try:
+            return self.status("/healthz").status == 200
+        except OSError:
+            return False
 
     @property
     def worker(self) -> Path:
@@ -210,23 +220,31 @@ def running_redis(acl_roles: Sequence[str] = ()) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def running_proxy(server: RedisServer, taskcluster: SimulatedTaskcluster, extra: str = "") -> Iterator[Rig]:
+def running_proxy(
+    server: RedisServer,
+    taskcluster: SimulatedTaskcluster,
+    extra: str = "",
+    container_port: int | None = None,
+    prefix: Sequence[str] = (),
+) -> Iterator[Rig]:
     """A proxy process with task T/0 at 127.77.0.1 and its credentials ``task-client/T``."""
     folder = Path(tempfile.mkdtemp(prefix="tw"))
     port = free_port()
     config = folder / "taskward.toml"
+    if container_port is not None:
+        extra = f"container_port = {container_port}\n{extra}"
     config.write_text(
         f'[taskcluster]\nroot_url = "{taskcluster.root_url}"\n[proxy]\nport = {port}\n'
         f'redis_socket = "{server.socket}"\nstatus_socket = "{folder}/status.sock"\n{extra}'
     )
     with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "taskward.proxy", "--config", str(config)]
+        command = [*prefix, sys.executable, "-m", "taskward.proxy", "--config", str(config)]
         process = subprocess.Popen(command, stderr=log)
-    rig = Rig(server, taskcluster, port, folder, process)
+    rig = Rig(server, taskcluster, port, folder, process, container_port=container_port)
     try:
         rig.give_address(rig.address, "T/0", os.getuid())
         rig.store_credentials("T/0", "task-client/T")
-        wait_until(lambda: process.poll() is not None or _accepts(port))
+        wait_until(lambda: process.poll() is not None or (rig.answers() if prefix else _accepts(port)))
         assert process.poll() is None, (folder / "log").read_text()
         yield rig
     finally:

@@ -18,7 +18,7 @@ def credentials(run_key: str) -> str:
 def peer(address: str) -> str:
     """Which run may use the proxy at this local address: a hash with ``taskId``, ``runId`` and who that is.
 
-    A native task is a ``uid``; a container is a ``subnet`` (``172.20.0.0/16``) without its ``gateway``, seen through the
-    device ``bridge`` (may be missing), and has ``upstreams``: what it may reach by name, separated by blanks.
+    A native task is a ``uid``; a container is a ``subnet`` (``172.20.0.0/16``) without its ``gateway``, seen through
+    the device ``bridge`` (may be missing), and has ``upstreams``: what it may reach by name, separated by blanks.
     """
     return f"tw:peer:{address}"
