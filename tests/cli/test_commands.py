@@ -81,6 +81,11 @@ def test_schema_is_json_schema() -> None:
     assert "command" in schema["properties"]
 
 
+def test_containers_have_a_schema_of_their_own() -> None:
+    schema = json.loads(_run("schema", "docker-worker").stdout)
+    assert schema["required"] == ["image", "maxRunTime"]
+
+
 def test_keys_are_not_there_before_the_first_start(write_config: WriteConfig) -> None:
     done = _run("keys", "export", "--config", str(write_config()))
     assert done.returncode == 69

@@ -56,7 +56,7 @@ def test_a_good_task_or_payload_is_ok(lint: Lint, what: Any) -> None:
         ({"onExitStatus": {"retry": [0]}}, "payload.onExitStatus.retry.0", "greater than or equal to 1 (given: 0)"),
         ({"encryptedEnv": [1]}, "payload.encryptedEnv.0", "Expected: string"),
         ({"maxRunTime": 10_000_000}, "payload", "exceeded allowed maximum"),
-        ({"image": "ubuntu"}, "payload", "Additional property image"),
+        ({"image": "ubuntu"}, "payload.command.0", 'Expected: string (given: ["true"])'),
     ],
 )
 def test_what_the_schema_forbids_is_told_with_its_place(

@@ -1,7 +1,7 @@
 """What is wrong with a task, found without a worker and without Taskcluster: the worker's own checks, all of them."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,16 +12,18 @@ from redis import Redis
 from taskward.core.clock import parse_time, utc_now
 from taskward.core.ids import RunId
 from taskward.core.record import Record
-from taskward.core.settings import ExecutorSettings, Settings
-from taskward.executor import features
+from taskward.core.settings import DockerSettings, ExecutorSettings, Settings
+from taskward.executor.docker.scopes import Granted, missing
 from taskward.executor.errors import MalformedPayload
-from taskward.executor.features.feature import admit, objections
+from taskward.executor.features.feature import Feature, admit, objections
+from taskward.executor.kind import kind_of
 from taskward.executor.native import NativeEngine
 from taskward.executor.payload import Payload, PayloadRefused
 from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 
 _LONGEST_RUN_TIME_S: Final = 7 * 86_400
+_FAR: Final = "9999-12-31T23:59:59.999Z"
 _SOME_RUN: Final = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
 
 
@@ -55,15 +57,18 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
     settings = Settings.parse(told, task_queue_id)
     switches = {each.name: True for each in fields(ExecutorSettings) if each.name.startswith("enable_")}
     allowed = tuple(map(str, groups)) if isinstance(groups, list) else ()
-    return replace(settings, executor=ExecutorSettings(os_groups_allowed=allowed, **switches))  # type: ignore[arg-type]  # booleans, by their names
+    executor = ExecutorSettings(os_groups_allowed=allowed, **switches)  # type: ignore[arg-type]  # booleans, by names
+    docker = DockerSettings(allow_privileged=True, allow_disable_seccomp=True)
+    return replace(settings, executor=executor, docker=docker)
 
 
 def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Problem]:
     """Every problem that a worker with these settings would have with the task."""
     dates = list(_dates(definition))
     yield from dates
+    kind = kind_of(definition)
     try:
-        payload = Payload.parse("TASK", definition.get("payload"), settings.worker.max_run_time_s)
+        payload = kind.parse("TASK", {**definition, "expires": _FAR} if dates else definition, settings)
     except PayloadRefused as refused:
         yield from (_of_payload(line) for line in refused.problems)
         return
@@ -71,15 +76,29 @@ def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Probl
         yield Problem("payload", str(malformed))
         return
     if not dates:
-        yield from _of_features(definition, settings, payload)
+        yield from _of_container(definition, settings, payload)
+        yield from _of_features(definition, settings, payload, kind.features())
 
 
-def _of_features(definition: Mapping[str, Any], settings: Settings, payload: Payload) -> Iterator[Problem]:
+def _of_container(definition: Mapping[str, Any], settings: Settings, payload: Payload) -> Iterator[Problem]:
+    scopes = [str(scope) for scope in definition.get("scopes", ())]
+    for text in missing(payload, Granted(scopes, scopes, settings.worker.task_queue_id), settings.docker):
+        yield Problem("scopes", text)
+    image_task = payload.docker.image.task_id if payload.docker else ""
+    if image_task and image_task not in definition.get("dependencies", ()):
+        yield Problem(
+            "dependencies", f"{image_task}, which makes the image, is not among them: it may not be there yet"
+        )
+
+
+def _of_features(
+    definition: Mapping[str, Any], settings: Settings, payload: Payload, order: Sequence[type[Feature]]
+) -> Iterator[Problem]:
     fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         task = _task(definition, settings, TaskLog(Path(os.devnull), fd))
         task.payload = payload
-        for kind in features.ORDER:
+        for kind in order:
             feature = kind(task)
             if not feature.requested():
                 continue

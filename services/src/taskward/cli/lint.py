@@ -31,8 +31,8 @@ def lint(files: Sequence[Path], config: Path | None, task_queue_id: str | None, 
 
     TASK.yml (YAML or JSON; - reads standard input) is a task definition, or only a payload, as for `taskward run`.
     Checked are: the payload against the schema; scopes that features need against task.scopes (roles, assume:..., are
-    not expanded); when artifacts expire, against deadline and expires; dependencies for artifacts that are mounted;
-    names of artifacts; with --config, what that worker offers.
+    not expanded); when artifacts expire, against deadline and expires; dependencies for artifacts that are mounted and
+    for images that tasks make; names of artifacts; with --config, what that worker offers.
 
     \b
     Examples:

@@ -1,19 +1,24 @@
 """``taskward schema``."""
 
+from typing import get_args
+
 import click
 
 from taskward.cli import options
+from taskward.executor.validation import Dialect
+from taskward.executor.validation import schema as payload_schema
 
 
 @click.command()
-@click.argument("engine", type=click.Choice(["generic-worker"]), default="generic-worker")
-def schema(engine: str) -> None:
+@click.argument("engine", type=click.Choice(get_args(Dialect)), default="generic-worker")
+def schema(engine: Dialect) -> None:
     """Print the JSON schema of task payloads, for editors and for checking tasks before they run.
 
-    \b
-    Example:
-      taskward schema > payload.schema.json
-    """
-    from taskward.executor.validation import schema as payload_schema
+    docker-worker is for payloads with an image, generic-worker for all others.
 
-    options.print_json(payload_schema())
+    \b
+    Examples:
+      taskward schema > payload.schema.json
+      taskward schema docker-worker | jq '.properties | keys'
+    """
+    options.print_json(payload_schema(engine))

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from taskward.core.clock import format_time, parse_time
+from taskward.executor.names import shown
 from taskward.executor.payload import bad_names
 
 
@@ -28,8 +29,9 @@ def _late(artifacts: Mapping[str, Any], expires: datetime) -> Iterator[str]:
     """docker-worker's words, with the dates as Taskcluster writes them."""
     for name, entry in artifacts.items():
         if "expires" in entry and (own := parse_time(entry["expires"])) > expires:
+            told = shown(name)
             yield (
-                f"artifacts.{name}.expires: Artifact expiration for '{name}' must not be greater than task expiration. "
+                f"artifacts.{told}.expires: Artifact expiration for '{told}' must not be greater than task expiration. "
                 f"Artifact expiration is '{format_time(own)}' but task expiration is '{format_time(expires)}'"
             )
 
@@ -52,7 +54,7 @@ def _bad_mounts(payload: Mapping[str, Any]) -> Iterator[str]:
 
 def _mounts(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, place in payload.get("cache", {}).items():
-        yield f"cache.{name}", place
+        yield f"cache.{shown(name)}", place
     for name, entry in payload.get("artifacts", {}).items():
         if entry["type"] == "volume":
-            yield f"artifacts.{name}.path", posixpath.join("/", entry["path"])
+            yield f"artifacts.{shown(name)}.path", posixpath.join("/", entry["path"])

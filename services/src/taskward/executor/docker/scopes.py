@@ -12,6 +12,7 @@ from typing import Final
 from taskward.core.settings import DockerSettings
 from taskward.executor.docker.request import DockerRequest, Image
 from taskward.executor.features.feature import satisfies
+from taskward.executor.names import shown
 from taskward.executor.payload import Payload
 
 _NOT_CONFIGURED: Final = (
@@ -137,4 +138,4 @@ def not_authorized(image: Image) -> str:
 
 
 def _named(scopes: Sequence[str]) -> str:
-    return f" Missing: {', '.join(scopes)}"
+    return f" Missing: {', '.join(map(shown, scopes))}"

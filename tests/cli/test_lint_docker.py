@@ -1,0 +1,85 @@
+"""``taskward lint`` for tasks in containers; the command itself is tested in `test_lint`."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from taskward.cli.inspection import Problem, generous, inspect
+
+TIMES = {"created": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z", "expires": "2026-02-01T00:00:00Z"}
+OTHER = "AAAAAAAAQAaAAAAAAAAAAA"
+
+
+def problems(scopes: tuple[str, ...] = (), definition: dict[str, Any] | None = None, **more: Any) -> list[Problem]:
+    payload = {"image": "ubuntu:24.04", "command": ["true"], "maxRunTime": 60, **more}
+    task = {"taskQueueId": "p/q", **TIMES, "scopes": list(scopes), "payload": payload, **(definition or {})}
+    return list(inspect(task, generous("p/q", payload)))
+
+
+def test_a_good_task_is_ok() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "where", "text"),
+    [
+        ({"comand": []}, "payload", "Additional property comand is not allowed; did you mean command?"),
+        ({"image": {"type": "task-image"}}, "payload.image", "is required"),
+        ({"maxRunTime": 604_801}, "payload.maxRunTime", "must be at most 604800"),
+        (
+            {"artifacts": {"a": {"type": "file", "path": "/a", "expires": "2026-03-01T00:00:00Z"}}},
+            "payload.artifacts.a.expires",
+            "must not be greater than task expiration",
+        ),
+        ({"log": "public/../x"}, "feature Backing Log", "no artifact can be named"),
+        ({"supersederUrl": "ftp://x"}, "feature Supersede", "must be a URL that begins with http"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(payload: dict[str, Any], where: str, text: str) -> None:
+    (problem, *_) = problems(**payload)
+
+    assert problem.where == where
+    assert text in problem.text
+
+
+@pytest.mark.parametrize(
+    ("payload", "scope"),
+    [
+        ({"cache": {"c": "/c"}}, "docker-worker:cache:c"),
+        ({"cache": {"c": "/c"}}, "docker-worker:cache:c:p/q"),
+        ({"capabilities": {"privileged": True}}, "docker-worker:capability:privileged:p/q"),
+        ({"capabilities": {"devices": {"kvm": True}}}, "docker-worker:capability:device:kvm"),
+    ],
+)
+def test_scopes_that_are_missing_are_told(payload: dict[str, Any], scope: str) -> None:
+    (problem,) = problems(**payload)
+
+    assert problem.where == "scopes"
+    assert problems((scope,), **payload) == []
+
+
+def test_the_task_that_makes_the_image_should_be_a_dependency() -> None:
+    image = {"type": "task-image", "taskId": OTHER, "path": "public/image.tar"}
+
+    (problem,) = problems(image=image)
+
+    assert problem.where == "dependencies"
+    assert problem.text.startswith(OTHER)
+    assert problems(definition={"dependencies": [OTHER]}, image=image) == []
+
+
+def test_dates_that_are_wrong_do_not_hide_what_else_is_wrong() -> None:
+    found = problems(definition={"expires": "soon"}, comand=[])
+
+    assert [problem.where for problem in found] == ["expires", "payload"]
+
+
+def test_a_workers_own_switches_count() -> None:
+    settings = generous("p/q", {})
+    locked = replace(settings, docker=replace(settings.docker, allow_privileged=False))
+    payload = {"image": "u", "maxRunTime": 60, "capabilities": {"privileged": True}}
+
+    (problem,) = inspect({**TIMES, "scopes": ["*"], "payload": payload}, locked)
+
+    assert "Worker must be enabled to allow running of privileged tasks" in problem.text
