@@ -91,6 +91,8 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "failed", str(error))
         return
     yield Finding("configuration", "ok", str(file))
+    if settings.executor.enable_rdp:
+        yield from _desktops(settings)
     yield from deployment(settings)
 
 
@@ -111,6 +113,19 @@ def _redis() -> Finding:
 def _program(name: str, package: str, otherwise: str) -> Finding:
     found = shutil.which(name)
     return Finding(name, "ok", found) if found else Finding(name, otherwise, f"missing; apt-get install {package}")
+
+
+def _desktops(settings: Settings) -> Iterator[Finding]:
+    from taskward.executor.rdp.desktop import SERVERS
+
+    for program, package in SERVERS.items():
+        yield _program(program, package, "failed")
+    session = settings.executor.rdp_session[0]
+    if shutil.which(session) is None:
+        yield Finding(
+            "desktop", "warning", f"{session} is missing: desktops are empty; set [executor] rdp_session, for example"
+            ' to ["xterm"] or ["startxfce4"]',
+        )  # fmt: skip
 
 
 def _cgroups() -> Finding:

@@ -11,6 +11,8 @@ from taskward.cli.accounts import missing_isolation
 from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.listener import FILE, read
 from taskward.cli.supervisor import Process, SupervisorAway, SupervisorRefused
+from taskward.core import retention
+from taskward.core.ids import RunId
 from taskward.core.settings import Settings
 
 _COLOURS: Final = {"RUNNING": "green", "STARTING": "yellow", "STOPPING": "yellow", "BACKOFF": "yellow"}
@@ -57,6 +59,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "redis": view is not None,
         "missingIsolation": list(missing_isolation()),
         "roles": [_role(process, starts) for process in processes],
+        "retained": [_retained(run, until) for run, until in sorted(retention.retained(settings.layout).items())],
         **(view.to_json() if view else {"queues": [], "runs": []}),
     }
 
@@ -80,6 +83,10 @@ def _role(process: Process, starts: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _retained(run: RunId, until: str) -> dict[str, Any]:
+    return {"taskId": run.task_id, "runId": run.run_id, "until": until}
+
+
 def _print(report: dict[str, Any]) -> None:
     click.echo(f"{report['taskQueueId']}  {report['workerGroup']}/{report['workerId']}  {report['rootUrl']}")
     if not report["running"]:
@@ -95,5 +102,7 @@ def _print(report: dict[str, Any]) -> None:
         )
     for run in report["runs"]:
         click.echo(f"  run {run['taskId']}/{run['runId']} {run['phase']}")
+    for run in report["retained"]:
+        click.echo(f"  run {run['taskId']}/{run['runId']} is over, its environment is kept until {run['until']}")
     for text in report["missingIsolation"]:
         click.secho(f"  missing: {text}", fg="yellow")
