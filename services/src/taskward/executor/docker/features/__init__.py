@@ -5,6 +5,7 @@ They start in this order and stop in reverse, as `taskward.executor.features` sa
 
 from typing import Final
 
+from taskward.executor.docker.features.artifacts import ContainerArtifacts
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
 from taskward.executor.docker.features.rights import Rights
@@ -17,4 +18,5 @@ from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
     ContainerLog, LiveLog, Rights, Superseder, ContainerImage, EncryptedEnv, ResourceMonitor, ChainOfTrust,
+    ContainerArtifacts,
 )  # fmt: skip

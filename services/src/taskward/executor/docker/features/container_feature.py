@@ -5,15 +5,11 @@ from taskward.executor.docker import engine
 from taskward.executor.docker.engine import DockerEngine
 from taskward.executor.docker.request import DockerRequest
 from taskward.executor.errors import EngineFailed, TaskEnded
-from taskward.executor.features.feature import Feature, satisfies, task_scopes
+from taskward.executor.features.feature import Feature
 
 
 class ContainerFeature(Feature):
-    """A `Feature` of a task that runs in a container.
-
-    Missing scopes are told as docker-worker tells them, and fail the task, as they do there: `start` asks `has_scope`
-    and raises `refused`.
-    """
+    """A `Feature` of a task that runs in a container; the scopes that it needs are looked at by `Rights`."""
 
     @property
     def engine(self) -> DockerEngine:
@@ -31,11 +27,6 @@ class ContainerFeature(Feature):
         if request is None:
             raise EngineFailed(f"feature {self.name} is for containers")
         return request
-
-    def has_scope(self, scope: str, *, per_pool: bool = False) -> bool:
-        """Whether the task may; `per_pool` also takes the form that ends in ``:<workerPoolId>``."""
-        forms = (scope, f"{scope}:{self.task.settings.worker.task_queue_id}") if per_pool else (scope,)
-        return any(satisfies(task_scopes(self.task), form) for form in forms)
 
 
 def refused(text: str) -> TaskEnded:
