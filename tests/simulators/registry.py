@@ -130,8 +130,9 @@ class Registry:
         return self._publish(repository, tag, _LIST, {"schemaVersion": 2, "mediaType": _LIST, "manifests": entries})
 
     def pulls(self, repository: str) -> int:
-        """How often a manifest was asked for by tag."""
-        return sum(f"/{repository}/manifests/" in line and "sha256:" not in line for line in self.requests)
+        """How often a client has asked what a tag means, which is how it begins."""
+        asked = f"HEAD /v2/{repository}/manifests/"
+        return sum(line.startswith(asked) and "sha256:" not in line for line in self.requests)
 
     def _publish(self, repository: str, tag: str, kind: str, manifest: Any) -> str:
         text = json.dumps(manifest).encode()

@@ -2,10 +2,12 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Self
 
-from executor.bench import Bench
+from executor.bench import Bench, JobProcess
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.images.library import Ensured
@@ -66,3 +68,14 @@ class Customer:
         """The log, without times."""
         lines = self.log.path.read_text().splitlines()
         return "\n".join(line.partition("] ")[2] for line in lines)
+
+
+def at_once(directory: Path, everybody: Sequence[Customer], action: Callable[[Customer], str]) -> list[str]:
+    """What it returns for each, called in a process of its own, as executors are."""
+
+    def write(number: int, customer: Customer) -> None:
+        (directory / str(number)).write_text(action(customer))
+
+    jobs = [JobProcess(partial(write, number, customer)) for number, customer in enumerate(everybody)]
+    assert [job.wait() for job in jobs] == [0] * len(jobs)
+    return [(directory / str(number)).read_text() for number in range(len(jobs))]

@@ -3,8 +3,8 @@
 import gzip
 import json
 import tarfile
-import threading
 import time
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,7 +12,7 @@ from docker.api.client import APIClient
 
 from executor.docker_images.archives import Member, Picture, archive, tar
 from executor.docker_images.conftest import Configure, Customers
-from executor.docker_images.customer import Customer
+from executor.docker_images.customer import Customer, at_once
 from executor.mounts.archives import COMPRESSORS
 from executor.mounts.web import Request, Web, cut_after
 from taskward.executor.docker.images.site import Site
@@ -200,33 +200,22 @@ def test_without_a_proxy_images_of_tasks_are_refused_as_malformed(customers: Cus
     assert text == "MalformedPayload: images of tasks need a proxy, which is not enabled on this worker"
 
 
-def test_two_tasks_that_want_the_same_get_it_once(customers: Customers, web: Web) -> None:
+def test_two_tasks_that_want_the_same_get_it_once(customers: Customers, web: Web, tmp_path: Path) -> None:
     """The second waits, and is asked for its own right before it gets what the first has loaded."""
-    picture, arrived, released = Picture(), threading.Event(), threading.Event()
-    data = picture.saved()
+    picture = Picture()
+    data, everybody = picture.saved(), [customers(), customers()]
 
     def slow(request: Request) -> None:
-        arrived.set()
-        released.wait(10)
+        deadline = time.monotonic() + 10
+        while not any("Waiting for another task that is getting" in each.told for each in everybody):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         request.reply(data)
 
     web.page(f"{QUEUE}/private/x.tar", b"", 303, Location=web.on("/stored", slow))
     image = Image("task-image", task_id=TASK, path="private/x.tar")
-    first, second = customers(), customers()
-    got: list[str] = []
-    threads = [
-        threading.Thread(target=lambda each=each: got.append(each.get(image).image_id)) for each in (first, second)
-    ]
-    threads[0].start()
-    assert arrived.wait(10)
-    threads[1].start()
-    deadline = time.monotonic() + 10
-    while "Waiting for another task that is getting private/x.tar" not in second.told:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    released.set()
-    for thread in threads:
-        thread.join(10)
+
+    got = at_once(tmp_path, everybody, lambda customer: customer.get(image).image_id)
 
     assert got == [picture.id] * 2
     assert web.count("/stored") == 1

@@ -1,5 +1,6 @@
 """Images of registries: pulled once, with the right login, and given up in time."""
 
+import gzip
 import json
 import threading
 import time
@@ -12,8 +13,9 @@ from docker.api.client import APIClient
 
 from executor.docker_images.archives import Picture, tar
 from executor.docker_images.conftest import Configure, Customers
-from executor.docker_images.customer import Customer
+from executor.docker_images.customer import Customer, at_once
 from simulators.registry import Registry, Request, fails, garbage, hangs, slowly
+from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.request import Image
 
 pytestmark = pytest.mark.root
@@ -178,11 +180,9 @@ def test_a_file_of_logins_that_cannot_be_used_is_named(
 
     text = customer.fails(Image("docker-image", name="example.com/a/b"))
 
-    assert (
-        text
-        == f"EngineFailed: [images] registries: the login for example.com cannot be used: {path}: {expected}"
-        + (": it must belong to the worker's user, with mode 0600" if mode == 0o640 else "")
-    )
+    where = f"EngineFailed: [images] registries: the login for example.com cannot be used: {path}: "
+    assert text.startswith(where + expected)
+    assert "geheim" not in text
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_what_is_no_name_of_an_image_is_refused(customer: Customer, name: str) -
 def test_an_image_that_does_not_exist_fails_at_once(customer: Customer, registry: Registry) -> None:
     text = customer.fails(Image("docker-image", name=f"{registry.host}/people/nothing"))
 
-    assert (
-        f"{registry.host}/people/nothing:latest: manifest for {registry.host}/people/nothing:latest not found" in text
+    assert text.endswith(
+        f"Error: {registry.host}/people/nothing:latest: manifest unknown (the registry has no such image or tag)"
     )
     assert registry.pulls("people/nothing") == 1
 
@@ -214,7 +214,7 @@ def test_an_image_for_another_processor_fails_at_once(customer: Customer, regist
 def test_a_registry_that_has_trouble_is_asked_again(customer: Customer, registry: Registry) -> None:
     picture = Picture()
     image = push(registry, picture)
-    registry.behaviour = fails(503, 1)
+    registry.behaviour = fails(503, 2)
 
     assert customer.get(image).image_id == picture.id
     assert "; trying again in " in customer.told
@@ -254,9 +254,12 @@ def test_a_layer_with_another_content_than_its_digest_fails(customer: Customer, 
     picture = Picture()
     image = push(registry, picture)
     layer = next(name for name, blob in registry.blobs.items() if blob[:2] == b"\x1f\x8b")
-    registry.blobs[layer] = registry.blobs[layer][:-1] + b"\0"
+    registry.blobs[layer] = gzip.compress(tar({"another": b"content"}))
 
-    assert "ImageFailed: " in customer.fails(image)
+    text = customer.fails(image)
+
+    assert "filesystem layer verification failed for digest" in text
+    assert "attempts" not in text
 
 
 def test_an_image_that_was_pulled_before_serves_while_its_registry_is_away(
@@ -274,43 +277,38 @@ def test_an_image_that_was_pulled_before_serves_while_its_registry_is_away(
 
 
 def test_a_run_that_is_cancelled_ends_its_pull(customer: Customer, registry: Registry) -> None:
-    image, asked = push(registry, Picture()), threading.Event()
+    image, hung_up = push(registry, Picture()), threading.Event()
 
     def cancel(request: Request) -> bool:
         if "/blobs/" not in request.path:
             return False
         customer.abort = "canceled"
-        asked.set()
-        request.connection.settimeout(10)
-        try:  # until the daemon has hung up
-            ended.append(request.rfile.read(1))
-        except OSError as error:
-            ended.append(str(error).encode())
+        request.send_response(200)
+        request.send_header("Content-Length", "1000000000")
+        request.end_headers()
+        try:
+            while True:
+                request.wfile.write(b"x" * 1000)
+                time.sleep(0.02)
+        except OSError:
+            hung_up.set()
         return True
 
-    ended: list[bytes] = []
     registry.behaviour = cancel
-    begun_s = time.monotonic()
 
     assert customer.fails(image).startswith("TaskEnded: ")
-    assert asked.is_set()
-    while not ended and time.monotonic() - begun_s < 5:
-        time.sleep(0.02)
-    assert ended[0] == b""
+    assert hung_up.wait(5), "the daemon goes on"
 
 
 def test_tasks_that_want_the_same_pull_it_once_and_all_see_how_far_it_is(
-    customers: Customers, registry: Registry
+    customers: Customers, registry: Registry, tmp_path: Path
 ) -> None:
     picture = Picture()
     image = push(registry, picture)
     registry.behaviour = slowly("/blobs/", 0.4)
-    everybody, got = [customers() for _ in range(3)], []
-    threads = [threading.Thread(target=lambda each=each: got.append(each.get(image).image_id)) for each in everybody]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    everybody = [customers() for _ in range(3)]
+
+    got = at_once(tmp_path, everybody, lambda customer: customer.get(image).image_id)
 
     assert got == [picture.id] * 3
     assert registry.pulls("people/image") == 1
@@ -318,36 +316,29 @@ def test_tasks_that_want_the_same_pull_it_once_and_all_see_how_far_it_is(
     assert sum("Waiting for another task that is getting" in each.told for each in everybody) == 2
 
 
-def test_tasks_that_wait_fail_with_the_one_that_pulls(customers: Customers, registry: Registry) -> None:
-    released, wrong = threading.Event(), []
+def test_tasks_that_wait_fail_with_the_one_that_pulls(customers: Customers, registry: Registry, tmp_path: Path) -> None:
     everybody = [customers() for _ in range(3)]
     image = Image("docker-image", name=f"{registry.host}/people/nothing")
 
     def behave(request: Request) -> bool:
-        if "/manifests/" in request.path:
-            released.wait(10)
+        deadline = time.monotonic() + 10
+        while "/manifests/" in request.path and time.monotonic() < deadline:
+            if sum("Waiting for another task" in each.told for each in everybody) == 2:
+                break
+            time.sleep(0.01)
         return False
 
     registry.behaviour = behave
-    threads = [threading.Thread(target=lambda each=each: wrong.append(each.fails(image))) for each in everybody]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + 10
-    while sum("Waiting for another task" in each.told for each in everybody) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    released.set()
-    for thread in threads:
-        thread.join(20)
+    wrong = at_once(tmp_path, everybody, lambda customer: customer.fails(image))
 
     assert len(set(wrong)) == 1
-    assert len(wrong) == 3
-    assert registry.pulls("people/nothing") <= 2
+    assert "manifest unknown" in wrong[0]
+    assert registry.pulls("people/nothing") == 1
 
 
 def test_an_image_without_a_command_needs_one_from_the_payload(customer: Customer, registry: Registry) -> None:
     ensured = customer.get(push(registry, Picture(command=None)))
 
     ensured.require_command(("true",))
-    with pytest.raises(Exception, match="the image names no command, so payload.command must"):
+    with pytest.raises(ImageFailed, match="the image names no command"):
         ensured.require_command(())

@@ -60,6 +60,8 @@ class Images:
         name = id_of(wish.key)
         follower = self._turns.follower(name, site.say)
         while True:
+            if follower.waits:
+                follower.read()
             if found := wish.existing():
                 return found
             turn = self._turns.take(name, follower)
@@ -69,5 +71,4 @@ class Images:
             if not follower.waits:
                 follower.waits = True
                 site.say(f"Waiting for another task that is getting {image}")
-            follower.read()
             site.pause()

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,12 +25,17 @@ from taskward.executor.mounts.errands import Answer, serve
 
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE_S: Final = 1.0
-_PASSING: Final = (
-    "timeout", "timed out", "connection refused", "connection reset", "broken pipe", "eof", "tls handshake",
-    "temporary failure", "no route to host", "network is unreachable", "server misbehaving", "toomanyrequests",
-    "too many requests", "received unexpected http status: 5", "503", "502", "504", "no such host", "canceled",
-)  # fmt: skip
-_FINAL: Final = ("manifest unknown", "denied", "unauthorized", "no basic auth", "not found", "no matching manifest")
+_PASSING: Final = re.compile(
+    r"timeout|timed out|connection re(fused|set)|broken pipe|\beof\b|tls handshake|temporary failure|no route to host"
+    r"|network is unreachable|server misbehaving|too ?many ?requests|http status: 5|\b50[234]\b|no such host|canceled"
+)
+_FINAL: Final = re.compile(
+    r"manifest unknown|denied|unauthorized|no basic auth|not found|no matching manifest|verification failed"
+)
+_MEANS: Final = {
+    "manifest unknown": "the registry has no such image or tag",
+    "no basic auth": "the registry wants a login, and this worker has none for it: [images] registries",
+}
 
 
 class PullFailed(ImageFailed):
@@ -73,7 +79,7 @@ def pull(site: Site, reference: Reference, login: Login | None, turn: Turn, look
         reason = _attempt(site, reference, login, turn, look)
         if not reason:
             return
-        told = f"{reference}: {printable(reason)}"
+        told = f"{reference}: {printable(reason)}{_meaning(reason)}"
         if not _may_pass(reason):
             raise ImageFailed(told)
         pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
@@ -121,6 +127,10 @@ class _Silence:
             raise _Stalled
 
 
+def _meaning(reason: str) -> str:
+    return next((f" ({meaning})" for word, meaning in _MEANS.items() if word in reason), "")
+
+
 def _header(login: Login | None) -> str:
     """An empty one says that nobody logs in, whatever files of logins lie about."""
     data = {} if login is None else {"username": login.username, "password": login.password}
@@ -129,4 +139,4 @@ def _header(login: Login | None) -> str:
 
 def _may_pass(reason: str) -> bool:
     text = reason.lower()
-    return not any(word in text for word in _FINAL) and any(word in text for word in _PASSING)
+    return not _FINAL.search(text) and bool(_PASSING.search(text))

@@ -10,7 +10,9 @@ OWN: Final = "taskward/"
 """Names that begin so are given by this worker; no task may ask for them."""
 
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST: Final = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?"
+_HOST: Final = (
+    r"(?:localhost(?=[:/])|[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9-]+(?=:)|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?"
+)
 _NAME: Final = re.compile(
     rf"(?P<repository>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?",
@@ -56,7 +58,7 @@ class Reference:
     def host(self) -> str:
         """Of the registry; empty when none was written."""
         first, _, rest = self.repository.partition("/")
-        return first if rest and (set(first) & set(".:") or first == "localhost" or first != first.lower()) else ""
+        return first if rest and (set(first) & set(".:") or first == "localhost") else ""
 
     @property
     def path(self) -> str:
