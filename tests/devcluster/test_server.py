@@ -62,6 +62,25 @@ def test_nothing_is_lost_by_a_crash(tmp_path: Path) -> None:
         assert [each["status"]["taskId"] for each in claimed] == [waiting]
 
 
+def test_storage_is_reached_as_the_cluster_is(tmp_path: Path) -> None:
+    """Through a port that a container publishes on loopback, the root URL's host is not known."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with DevCluster.start(tmp_path, port=port, root_url=f"http://localhost:{port}") as cluster:
+        queue = cluster.client(taskcluster.Queue, rootUrl=f"http://127.0.0.1:{port}")
+        task_id = new_slug()
+        queue.createTask(task_id, task_definition())
+        queue.claimWork("proj-test/ci", {**WORKER, "tasks": 1})
+        put_url = queue.createArtifact(task_id, 0, "public/x", S3)["putUrl"]
+        assert put_url.startswith(f"http://127.0.0.1:{port}/s3/")
+        requests.put(put_url, data=b"x", timeout=10)
+        inside = {"Host": f"devcluster:{port}"}
+        url = queue.buildUrl("getArtifact", task_id, 0, "public/x")
+        found = requests.get(url, headers=inside, timeout=10, allow_redirects=False)
+        assert found.headers["Location"].startswith(f"http://localhost:{port}/s3/")
+
+
 def test_killed_parent_takes_its_worker_along(tmp_path: Path) -> None:
     cluster = DevCluster.start(tmp_path)
     os.kill(cluster.pid, signal.SIGKILL)

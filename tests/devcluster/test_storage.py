@@ -141,7 +141,7 @@ def test_large_file_passes_whole(server: DevCluster, put_url: str, tmp_path: Pat
 
 
 def test_url_expires(clock: ManualClock) -> None:
-    urls = SignedUrls("http://x", "key", clock)
+    urls = SignedUrls(lambda: "http://x", "key", clock)
     url = urls.sign("PUT", "b", "k", timedelta(minutes=1))
     query = dict(pair.split("=") for pair in urlsplit(url).query.split("&"))
     clock.move(seconds=60)

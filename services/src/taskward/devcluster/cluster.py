@@ -1,5 +1,7 @@
 """All parts of the cluster, put together."""
 
+from flask import has_request_context, request
+
 from taskward.devcluster.artifacts import Artifacts
 from taskward.devcluster.authentication import Authenticator
 from taskward.devcluster.claims import Claims
@@ -25,6 +27,8 @@ from taskward.devcluster.tasks import Tasks
 from taskward.devcluster.waiting import WaitingRoom
 from taskward.devcluster.worker_pools import WorkerPools
 
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
 
 class Cluster:
     """The services without their HTTP; opening it makes what is missing in the state folder.
@@ -41,7 +45,7 @@ class Cluster:
         self.roles = Roles(database, clock)
         self.clients = Clients(database, self.roles, clock)
         self.authenticator = Authenticator(self.clients.load, self.roles, clock)
-        self.urls = SignedUrls(root_url, database.fact("storage-key", new_token), clock)
+        self.urls = SignedUrls(self._callers_url, database.fact("storage-key", new_token), clock)
         self.storage = Storage(settings.state_dir / "blobs", database, clock)
         self.objects = Objects(database, self.storage, self.urls, clock)
         self.index = Index(database, clock)
@@ -62,6 +66,12 @@ class Cluster:
         self.artifacts = Artifacts(database, tasks, self.objects, self.clients, self.urls, clock)
         self.reading = Reading(self.artifacts, self.objects, self.urls)
         self.resolver = Resolver(database, tasks, self.runs, clock, settings.deadline_delay)
+
+    def _callers_url(self) -> str:
+        """What leads to the storage: the root URL, or loopback for who comes by a port that is published there."""
+        if has_request_context() and request.host.rpartition(":")[0] in _LOOPBACK:
+            return f"http://{request.host}"
+        return self.root_url
 
     def close(self) -> None:
         """Stop the resolver and close the database."""

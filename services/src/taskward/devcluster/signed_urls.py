@@ -7,7 +7,7 @@ names, and a request must not add ``x-amz-`` headers of its own.
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
@@ -30,10 +30,10 @@ class StorageError(Exception):
 
 
 class SignedUrls:
-    """Makes and checks URLs; ``root_url`` is what clients reach the cluster by."""
+    """Makes and checks URLs; ``base`` tells what the client at hand reaches the cluster by."""
 
-    def __init__(self, root_url: str, key: str, clock: Clock) -> None:
-        self._root_url = root_url
+    def __init__(self, base: Callable[[], str], key: str, clock: Clock) -> None:
+        self._base = base
         self._key = key.encode()
         self._clock = clock
 
@@ -43,7 +43,7 @@ class SignedUrls:
         As in the real queue, it is wrong for keys with ``%`` or ``//``: they are stored but not found.
         """
         path = quote(re.sub("/+", "/", key), safe="/%~!*'()")
-        return f"{self._root_url}/s3/{PUBLIC_BUCKET}/{path}"
+        return f"{self._base()}/s3/{PUBLIC_BUCKET}/{path}"
 
     def sign(
         self, method: str, bucket: str, key: str, lifetime: timedelta, headers: Mapping[str, str] | None = None
@@ -60,7 +60,7 @@ class SignedUrls:
             "X-Amz-SignedHeaders": ";".join(sorted(covered)),
         }
         query["X-Amz-Signature"] = self._mac(method, bucket, key, query, covered)
-        return f"{self._root_url}/s3/{bucket}/{quote(key, safe='/~')}?{urlencode(query)}"
+        return f"{self._base()}/s3/{bucket}/{quote(key, safe='/~')}?{urlencode(query)}"
 
     def check(self, method: str, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Raise ``StorageError`` unless the request carries a signature that holds.
