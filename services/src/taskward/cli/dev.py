@@ -40,17 +40,19 @@ def dev(context: click.Context, state_dir: Path | None, detach: bool) -> None:
 
 @dev.command()
 @_state_dir
+@click.option("--root-url", metavar="URL", help="Where it is reached from here, if not where the worker reaches it.")
 @click.pass_obj
-def env(default: Path, state_dir: Path | None) -> None:
+def env(default: Path, state_dir: Path | None, root_url: str | None) -> None:
     """Print shell exports of the root URL and root credentials of the running development Taskcluster.
 
     \b
-    Example:
+    Examples:
       eval "$(taskward dev env)"
+      eval "$(taskward dev env --state-dir /var/lib/taskward/cluster --root-url http://127.0.0.1:60022)"
     """
     access = Access.read((state_dir or default).absolute())
     for name, value in (
-        ("ROOT_URL", access.root_url),
+        ("ROOT_URL", root_url or access.root_url),
         ("CLIENT_ID", access.client_id),
         ("ACCESS_TOKEN", access.access_token),
     ):
