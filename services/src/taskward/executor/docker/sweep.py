@@ -12,6 +12,7 @@ from taskward.core.settings import Settings
 from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.engine import DockerEngine
+from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.network import Networks
 from taskward.executor.errors import EngineFailed
 
@@ -24,6 +25,7 @@ class Containers:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._daemon = settings, Daemon(settings.docker)
         self._state_dir = settings.layout.state_dir
+        self._images = Images(self._daemon, settings)
 
     def runs(self) -> set[RunId]:
         """Those that have a container."""
@@ -40,11 +42,15 @@ class Containers:
         return DockerEngine(run, self._settings, self._daemon)
 
     def tidy(self, kept: Iterable[RunId]) -> None:
-        """Volumes of runs that are not `kept`, and networks beyond those that are to be ready."""
+        """Volumes of runs that are not `kept`, images that are too old, networks beyond those that are to be ready."""
         try:
             self._remove_volumes(set(kept))
         except EngineFailed as error:
             _logger.warning("volumes not swept", extra={"reason": str(error)})
+        try:
+            self._images.sweep()
+        except EngineFailed as error:
+            _logger.warning("images not swept", extra={"reason": str(error)})
         self._keep_networks(self._settings.docker.networks_ready)
 
     def close(self) -> None:
