@@ -15,11 +15,15 @@ import pytest
 from redis import Redis
 
 from simulators.redis import RedisServer
+from taskward.claimer.inbox import WAIT_S
+from taskward.claimer.reaper import Reaper, Watch
+from taskward.core.connection import ANSWERS_WITHIN_S, connect
 from taskward.core.ids import RunId
 from taskward.core.jobs import EXECUTE, UPLOAD, Job, Queue
 from taskward.core.locks import available, is_locked, visible
 from taskward.core.process import start_time
-from taskward.core.reaper import Reaper, Watch
+from taskward.core.safejob import Registry
+from taskward.core.worker import InProcessWorker
 
 RUN = RunId("dSlITZ4yQgmvxxAi4A8fHQ", 0)
 PROGRAM = Path(__file__).with_name("worker_process.py")
@@ -74,7 +78,7 @@ class Workers:
 
     def reaper(self) -> Reaper:
         locks = {queue: self.locks(queue.name) for queue in (EXECUTE, UPLOAD)}
-        return Reaper(self.server.client("reaper"), locks)
+        return Reaper(self.server.client("claimer"), locks)
 
     def end(self) -> None:
         for process in self.started:
@@ -221,7 +225,7 @@ def test_a_job_process_killed_alone_is_tried_again(workers: Workers, redis: Redi
 
 
 def test_a_job_that_keeps_killing_its_worker_is_given_up(workers: Workers, redis: Redis) -> None:
-    from taskward.core.reaper import MAX_REQUEUES
+    from taskward.claimer.reaper import MAX_REQUEUES
 
     put(redis, Job.execute(RUN))
     reaper = workers.reaper()
@@ -261,6 +265,15 @@ def test_a_worker_told_to_stop_finishes_its_job_and_is_no_longer_counted(workers
     workers.hold(False)
     assert worker.wait(10) == 0
     assert visible(workers.locks("execute")) == []
+
+
+def test_waiting_for_a_job_ends_before_the_client_takes_the_server_for_dead(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Else an idle worker connects anew all the time, and never comes to what it does between jobs."""
+    worker = InProcessWorker("executor", Registry("execute"), connect(redis_server.address("executor")), tmp_path)
+    assert worker.dequeue_timeout <= ANSWERS_WITHIN_S / 2
+    assert WAIT_S <= ANSWERS_WITHIN_S / 2
 
 
 def test_an_idle_worker_stops_at_once(workers: Workers) -> None:

@@ -13,6 +13,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+ANSWERS_WITHIN_S: Final = 15.0
+"""How long an answer may take; commands that wait on the server must be asked to wait for less."""
+
 _RETRIES: Final = 120
 _LONGEST_PAUSE_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.02
@@ -39,6 +42,7 @@ def connect(address: RedisAddress) -> Redis:
         password=address.password_file.read_text().strip(),
         retry=Retry(ExponentialBackoff(cap=_LONGEST_PAUSE_S, base=_FIRST_PAUSE_S), _RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, ConnectionError, FileNotFoundError],
+        socket_timeout=ANSWERS_WITHIN_S,
         health_check_interval=0,
     )
 
