@@ -15,6 +15,7 @@ from simulators.redis import RedisServer
 from taskward.claimer.claim import Claims
 from taskward.claimer.resolve import Resolver
 from taskward.core.ids import RunId
+from taskward.core.jobs import QUEUES
 from taskward.core.layout import Layout
 from taskward.core.outcome import Outcome
 from taskward.core.record import Record, Records
@@ -104,5 +105,6 @@ def rig(cluster: DevCluster, redis_server: RedisServer, request: pytest.FixtureR
     queue = f"proj-test/q-{abs(hash(request.node.name)) % 10**9}"
     with tempfile.TemporaryDirectory(prefix="twc") as directory:  # pytest's own are too long for Unix sockets
         state_dir = Path(directory)
-        (state_dir / "locks/execute").mkdir(parents=True)
+        for each in QUEUES:
+            (state_dir / "locks" / each.name).mkdir(parents=True)
         yield Rig(cluster, redis_server, WorkerSettings(queue, "group", "worker", state_dir, capacity=2, grace_s=10))

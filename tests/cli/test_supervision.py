@@ -58,7 +58,7 @@ def test_sample_is_what_would_be_started() -> None:
 @needs_root
 def test_every_role_but_the_executor_has_its_user_and_no_privileges() -> None:
     parser = _parsed()
-    for role in ("claimer", "uploader", "signer", "keyholder", "proxy", "gateway", "reaper", "redis"):
+    for role in ("claimer", "uploader", "signer", "keyholder", "proxy", "gateway", "redis"):
         command = parser[f"program:{role}"]["command"]
         assert f"--reuid {ROLE_USERS[role]} --regid {ROLE_USERS[role]} --init-groups" in command
         assert "--no-new-privs --bounding-set=-all --inh-caps=-all" in command
@@ -69,7 +69,7 @@ def test_every_role_but_the_executor_has_its_user_and_no_privileges() -> None:
 def test_every_process_dies_with_the_supervisor() -> None:
     parser = _parsed(Devcluster(Path("/var/lib/taskward/devcluster"), 60022))
     names = [name for name in parser.sections() if name.startswith("program:")]
-    assert len(names) == 10
+    assert len(names) == 9
     assert all("--pdeathsig KILL" in parser[name]["command"] for name in names)
 
 

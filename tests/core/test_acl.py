@@ -14,8 +14,7 @@ OTHERS = {
     "uploader": ["rq:queue:execute", "rq:job:x-1", "tw:peer:127.0.0.1", "tw:log:secret", "rq:worker:executor-1"],
     "proxy": ["tw:run:a/0", "tw:log:x", "rq:queue:execute", "tw:manifest:a/0"],
     "gateway": ["tw:creds:a/0", "tw:run:a/0", "tw:peer:127.0.0.1", "rq:queue:execute"],
-    "claimer": ["tw:peer:127.0.0.1", "tw:log:x", "rq:queue:upload", "rq:job:u-1"],
-    "reaper": ["tw:creds:a/0", "tw:log:x", "tw:peer:127.0.0.1"],
+    "claimer": ["tw:peer:127.0.0.1", "tw:log:x", "rq:workers:execute", "rq:results:x-1"],
     "monitor": ["tw:creds:a/0", "tw:log:x", "rq:job:x-1"],
 }
 DANGEROUS = [
@@ -80,7 +79,7 @@ def test_what_a_function_wrote_survives_a_kill_of_the_server(redis_server: Redis
     names = [
         "rq:wip:execute", "rq:queue:execute:intermediate", "rq:queue:execute", "rq:job:x-1", "rq:failed:execute",
     ]  # fmt: skip
-    assert redis_server.client("reaper").fcall("tw_requeue", len(names), *names, "x-1:e", "x-1", "5") == 1
+    assert redis_server.client("claimer").fcall("tw_requeue", len(names), *names, "x-1:e", "x-1", "5") == 1
     redis_server.restart()
     assert redis.exists("rq:wip:execute") == 0
     assert redis.lrange("rq:queue:execute", 0, -1) == [b"x-1"]

@@ -12,9 +12,10 @@ import pytest
 
 from executor.bench import Bench, shell
 from simulators.redis import RedisServer
+from taskward.claimer.reaper import Reaper
 from taskward.core.ids import RunId
 from taskward.core.jobs import EXECUTE
-from taskward.core.reaper import Reaper
+from taskward.core.process import pid_here
 
 TOML = """
 [taskcluster]
@@ -45,7 +46,7 @@ class Deployed:
         ):
             path.parent.mkdir(parents=True)
             path.symlink_to(target)
-        self._reaper = Reaper(server.client("reaper"), {EXECUTE: layout.locks("execute")})
+        self._reaper = Reaper(server.client("claimer"), {EXECUTE: layout.locks("execute")})
 
     def start(self) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "taskward.executor", "--config", str(self._config)]
@@ -116,7 +117,7 @@ def test_kill_9_ends_the_run_as_worker_shutdown_within_moments(bench: Bench, dep
     first, second = deployed.start(), deployed.start()
     run = bench.claim({"command": shell("echo go; sleep 1000"), "maxRunTime": 900})
     bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
-    job_process = int(bench.result(run).record.owner.split("-")[0])
+    job_process = pid_here(bench.result(run).record.owner) or 0
     parent = int(Path(f"/proc/{job_process}/stat").read_text().rpartition(")")[2].split()[1])
     assert parent in (first.pid, second.pid)
 

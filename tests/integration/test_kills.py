@@ -22,7 +22,9 @@ from .stack import Stack, send, until
 
 pytestmark = [needs_root, pytest.mark.slow]
 
-ROLES = ["executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "reaper", "redis"]
+ROLES = [
+    "executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "redis", "uploader+claimer",
+]  # fmt: skip
 PHASES = ["preparing", "running", "collecting", "uploading", "finishing", "resolving"]
 GO = Path("/tmp/taskward-go")
 FILES = 3
@@ -34,8 +36,9 @@ COMMAND = [
 
 
 def kill(stack: Stack, role: str) -> None:
-    """kill -9 of every process of the role; ``job`` is the executor's child that runs the task."""
-    send(jobs(stack) if role == "job" else stack.pids(role), signal.SIGKILL)
+    """kill -9 of every process of the role, or roles; ``job`` is the executor's child that runs the task."""
+    each = [jobs(stack) if one == "job" else stack.pids(one) for one in role.split("+")]
+    send([pid for pids in each for pid in pids], signal.SIGKILL)
 
 
 def jobs(stack: Stack) -> list[int]:

@@ -4,14 +4,14 @@ import time
 
 import pytest
 
+from taskward.claimer.reaper import Reaper
 from taskward.core.jobs import UPLOAD
-from taskward.core.reaper import Reaper
 from uploader.site import BACKING, Site, UploaderProcess, wait_until
 
 
 def sweep_until_uploaded(site: Site, timeout_s: float = 15.0) -> None:
     """What the reaper does each second."""
-    reaper = Reaper(site.server.client("reaper"), {UPLOAD: site.layout.locks("upload")})
+    reaper = Reaper(site.server.client("claimer"), {UPLOAD: site.layout.locks("upload")})
     deadline = time.monotonic() + timeout_s
     while site.record.phase != "uploaded":
         assert time.monotonic() < deadline, site.record

@@ -1,4 +1,4 @@
-"""``python -m taskward.claimer --config FILE``: claim, keep, resolve.
+"""``python -m taskward.claimer --config FILE``: claim, keep, resolve, reap.
 
 SIGTERM: no new claims; runs that no executor will take are given back to the queue (`worker-shutdown`), the others are
 waited for, up to the grace time. What is left then is found again at the next start.
@@ -16,13 +16,14 @@ from pathlib import Path
 from taskward.claimer.claim import Claims, claim_for_ever
 from taskward.claimer.inbox import Inbox
 from taskward.claimer.keep import Keeper, keep_for_ever
+from taskward.claimer.reaper import Reaper, Watch, reap_for_ever
 from taskward.claimer.resolve import Resolver
 from taskward.claimer.slots import Slots
 from taskward.core import log
 from taskward.core.clock import utc_now
 from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
-from taskward.core.jobs import EXECUTE
+from taskward.core.jobs import EXECUTE, QUEUES
 from taskward.core.locks import available
 from taskward.core.outcome import exception
 from taskward.core.record import Records
@@ -67,12 +68,14 @@ class Claimer:
         claims = Claims(taskcluster, credentials, settings.worker, self.records)
         keeper = Keeper(taskcluster, credentials, self.records, settings.claimer, utc_now)
         inbox = Inbox(redis, self.records, Resolver(taskcluster, self.records, settings.layout.proofs), self.wake.set)
+        locks = {queue: settings.layout.locks(queue.name) for queue in QUEUES}
         self._threads = [
             threading.Thread(target=self._guard, args=work, daemon=True)
             for work in (
                 (claim_for_ever, claims, slots.free, self.stopping, self.wake),
                 (keep_for_ever, keeper, self.ended),
                 (inbox.serve, self.ended),
+                (reap_for_ever, Reaper(redis, locks), Watch(locks.values()), self.ended),
             )
         ]
         self._failed = False

@@ -17,14 +17,13 @@ ROLE_USERS: Final[Mapping[str, str]] = {
     "decrypter": "tw-decrypt",
     "proxy": "tw-proxy",
     "gateway": "tw-gateway",
-    "reaper": "tw-reaper",
     "redis": "tw-redis",
     "devcluster": "tw-dev",
 }
 """Role → its user. The executor and the supervisor are root: they make users and processes."""
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "tw-queue": ("claimer", "uploader", "proxy", "gateway", "reaper"),
+    "tw-queue": ("claimer", "uploader", "proxy", "gateway"),
     "tw-logs": ("gateway", "uploader"),
     "tw-sign": ("uploader", "signer"),
     "tw-hold": ("signer", "keyholder"),

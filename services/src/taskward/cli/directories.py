@@ -30,7 +30,7 @@ class Directory:
     mode: int
 
 
-PASSWORD_ROLES: Final = ("claimer", "executor", "uploader", "proxy", "gateway", "reaper", "monitor", "admin")
+PASSWORD_ROLES: Final = ("claimer", "executor", "uploader", "proxy", "gateway", "monitor", "admin")
 """Who has a Redis password; `admin` belongs to the server's own user, `executor` and `monitor` to root."""
 
 

@@ -68,7 +68,6 @@ def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[
         *(decrypter if settings.executor.enable_encrypted_env else ()),
         Program("proxy", "taskward.proxy", config, "services"),
         Program("gateway", "taskward.gateway", config, "services"),
-        Program("reaper", "taskward.core.reaper", config, "services"),
         Program("uploader", "taskward.uploader", config, "uploaders", settings.uploader.processes, slow_s),
         Program("claimer", "taskward.claimer", config, "claimers", stop_s=slow_s),
         Program("executor", "taskward.executor", config, "executors", settings.worker.capacity, slow_s),

@@ -23,6 +23,10 @@ _WORK: Final = (
     "+zremrangebyscore +zscore +zcard +xadd +xrevrange +publish"
 )
 _FUNCTIONS: Final = "+fcall +time +hsetnx"
+_REAP: Final = (
+    "+zrange +zscore +zrem +zadd +lrange +lrem +lpush +hincrby +llen "
+    "~rq:wip:* ~rq:failed:* ~rq:queue:* ~rq:job:* %R~rq:execution:*"
+)
 
 
 def _consume(queue: Queue, worker: str) -> str:
@@ -47,7 +51,7 @@ ROLES: Final[Mapping[str, str]] = {
     "claimer": (
         f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard "
         f"+rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:run:* ~tw:runs ~tw:inbox "
-        f"~tw:creds:* %R~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds"
+        f"~tw:creds:* %R~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
     ),
     "executor": (
         f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} ~tw:run:* %R~tw:runs ~tw:inbox "
@@ -61,10 +65,6 @@ ROLES: Final[Mapping[str, str]] = {
         "+get +hgetall +hget +hset +hdel +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* ~tw:devices &tw:creds"
     ),
     "gateway": "+get %R~tw:log:* %R~tw:shell:*",
-    "reaper": (
-        f"{_FUNCTIONS} +hset +hget +hgetall +exists +zrange +zscore +zrem +zadd +lrange +lrem +lpush +rpush +hincrby "
-        f"+smembers +llen ~rq:wip:* ~rq:failed:* ~rq:queue:* ~rq:job:* %R~rq:execution:* ~tw:run:* %R~tw:runs ~tw:inbox"
-    ),
     "monitor": (
         "+llen +zcard +scard +smembers +hmget +exists +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs "
         "%R~tw:run:* %R~tw:drain"

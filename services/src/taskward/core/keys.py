@@ -7,7 +7,7 @@ Who writes and who reads is enforced by the ACL (`acl.py`); a stolen password of
 key                        type    holds                                                  written by read by
 =========================  ======  =====================================================  =========  ==================
 ``tw:run:RUN``             hash    the run record, see `record.py` (no credential)        claimer,   claimer, executor,
-                                                                                          executor,  uploader, reaper
+                                                                                          executor,  uploader
                                                                                           uploader
 ``tw:runs``                set     every RUN that is claimed and not yet resolved         claimer    all of the above
 ``tw:creds:RUN``           string  JSON: clientId, accessToken, certificate (JSON text),  claimer    uploader, proxy
@@ -24,7 +24,7 @@ key                        type    holds                                        
                                    SHA-256 opens
 ``tw:inbox``               list    RUNs that want the claimer's attention                 executor,  claimer
                                                                                           uploader,
-                                                                                          reaper
+                                                                                          claimer
 ``tw:pending:RUN``         set     upload batches that are not done                       executor   uploader
 ``tw:manifest:RUN``        hash    artifact name -> JSON of what was uploaded             uploader   uploader
 ``tw:notes:RUN``           list    lines that the uploader adds to the end of the log     uploader   uploader

@@ -1,7 +1,7 @@
 """Proof of life: a worker holds an flock on ``<lock_dir>/<name>`` while it lives, and no two lives share a name.
 
 A forked job process inherits the lock, so the kernel drops it only when both are gone: liveness without clocks or
-heartbeats. The reaper reads the locks and gives orphaned jobs back to their queue; the claimer counts them and claims
+heartbeats. The claimer reads the locks: it gives orphaned jobs back to their queue, counts the living, and claims
 nothing that nobody could run. A worker that has been told to stop says so in its lock file.
 """
 
@@ -22,7 +22,7 @@ def hold(lock_dir: Path, name: str) -> int:
     """
     hidden = lock_dir / f".{name}"
     fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.fchmod(fd, 0o644)  # whatever the umask: reaper and claimer look at it
+    os.fchmod(fd, 0o644)  # whatever the umask: the claimer looks at it
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     hidden.rename(lock_dir / name)
     return fd

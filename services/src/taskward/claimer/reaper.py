@@ -1,7 +1,8 @@
 """The reaper: gives orphaned jobs back to their queue within moments of their worker's death.
 
 A worker is dead when nobody holds its lock file (`locks.py`). A pidfd per worker wakes the reaper at once; a tick
-every second is the net. Jobs that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
+every second is the net, and all there is for workers in other containers, whose pids are not seen from here. Jobs
+that RQ has given up (retries spent, refused) end their run, so that no run is forgotten.
 
 Rules that keep it right: whether a worker lives is looked up after its entry was read, never before; a job that is only
 in the intermediate list gets a short grace, since its worker may be about to register it; after a death it sweeps again
@@ -11,7 +12,7 @@ a few times, since a job process may outlive its worker by some milliseconds.
 import logging
 import os
 import select
-import sys
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,15 +20,13 @@ from typing import Final
 
 from redis import Redis
 
-from taskward.core import log
-from taskward.core.connection import connect, text
+from taskward.core.connection import text
 from taskward.core.ids import RunId
-from taskward.core.jobs import QUEUES, Queue
+from taskward.core.jobs import Queue
 from taskward.core.locks import is_locked, visible
 from taskward.core.outcome import exception
 from taskward.core.process import pid_here
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Records
-from taskward.core.settings import Settings
 
 MAX_REQUEUES: Final = 5
 GRACE_S: Final = 1.0
@@ -132,10 +131,10 @@ class Watch:
         os.close(fd)
 
 
-def watch_for_ever(reaper: Reaper, watch: Watch) -> None:
-    """Sweeps at each death, and each second."""
+def reap_for_ever(reaper: Reaper, watch: Watch, stop: threading.Event) -> None:
+    """Sweeps at once, at each death and each second, until `stop`."""
     due: list[float] = [time.monotonic()]
-    while True:
+    while not stop.is_set():
         pause_s = max(0.0, min(0.25, min(due) - time.monotonic()))
         if watch.wait(pause_s):
             due += [time.monotonic() + delay for delay in (0.0, *AFTER_A_DEATH_S)]
@@ -152,15 +151,3 @@ def _run_of(job: str, queue: Queue) -> RunId | None:
         return RunId.parse(f"{task_id}/{rest.split('-')[1]}")
     except (ValueError, IndexError):
         return None
-
-
-def main() -> None:
-    """``python -m taskward.core.reaper --config FILE``."""
-    settings = Settings.load(Path(sys.argv[sys.argv.index("--config") + 1]))
-    log.configure("reaper")
-    locks = {queue: settings.layout.locks(queue.name) for queue in QUEUES}
-    watch_for_ever(Reaper(connect(settings.redis("reaper")), locks), Watch(locks.values()))
-
-
-if __name__ == "__main__":
-    main()
