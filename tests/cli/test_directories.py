@@ -37,7 +37,8 @@ def test_every_directory_has_its_owner_and_mode(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["run/redis", "run/signer", "run/keyholder", "run/status", "outbox", "logs", "tasks", "keys"]
+    "path",
+    ["run/redis", "run/signer", "run/keyholder", "run/decrypter", "run/status", "outbox", "logs", "tasks", "keys"],
 )
 def test_table_agrees_with_the_documented_layout(path: str) -> None:
     wanted = next(each for each in DIRECTORIES if each.path == path)
