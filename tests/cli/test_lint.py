@@ -76,6 +76,7 @@ def test_what_the_schema_forbids_is_told_with_its_place(
         ({"features": {"loopbackVideo": True}}, "generic-worker:loopback-video:p/q"),
         ({"features": {"runTaskAsCurrentUser": True}}, "generic-worker:run-task-as-current-user:p/q"),
         ({"mounts": [{"directory": "d", "cacheName": "mine"}]}, "generic-worker:cache:mine"),
+        ({"rdpInfo": "login-identity/me/rdpInfo.json"}, "generic-worker:allow-rdp:p/q"),
     ],
 )
 def test_scopes_that_are_missing_are_named(lint: Lint, payload: dict[str, Any], scope: str) -> None:

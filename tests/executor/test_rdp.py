@@ -135,6 +135,7 @@ def test_a_real_client_logs_in_during_the_task_and_afterwards(desks: Bench, some
         socket.create_connection((info["host"], info["port"]), 5).close()
     desks.sweep()
     assert not desks.layout.desktop(desk.run).exists()
+    assert not [path for path in Path("/tmp/.X11-unix").iterdir() if path.lstat().st_uid == uid]
     with pytest.raises(KeyError):
         pwd.getpwuid(uid)
 

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desks() -> Iterator[Stack]:
     session = ["sh", "-c", "echo $DISPLAY >display; exec sleep 1000"]
     settings = {"enable_rdp": True, "rdp_retention_s": RETAINED_S, "rdp_session": session}
