@@ -31,8 +31,8 @@ class Progress:
             self._started[layer] = self._clock()
             yield f"{layer} - Started downloading"
         elif status == "Download complete":
-            taken_s = self._clock() - self._started.get(layer, self._clock())
-            yield f"{layer} - Downloaded in {taken_s:.3f} seconds"
+            now_s = self._clock()
+            yield f"{layer} - Downloaded in {now_s - self._started.get(layer, now_s):.3f} seconds"
         elif status and status not in _SILENT:
             yield f"{layer}: {status}" if layer else status
 

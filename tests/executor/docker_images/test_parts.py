@@ -1,0 +1,161 @@
+"""Names, progress, turns and layers, without a daemon."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executor.docker_images.archives import Member, archive
+from taskward.executor.docker.images.errors import ImageFailed
+from taskward.executor.docker.images.layer import Count, Walk
+from taskward.executor.docker.images.platform import Platform
+from taskward.executor.docker.images.progress import Progress
+from taskward.executor.docker.images.reference import Reference
+from taskward.executor.docker.images.turn import Turns
+from taskward.executor.mounts.errands import Refused
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "host", "path", "listed"),
+    [
+        ("ubuntu", "ubuntu:latest", "", "ubuntu", "ubuntu:latest"),
+        ("ubuntu:14.04", "ubuntu:14.04", "", "ubuntu", "ubuntu:14.04"),
+        ("docker.io/library/ubuntu:1", "docker.io/library/ubuntu:1", "docker.io", "library/ubuntu", "ubuntu:1"),
+        ("people/image", "people/image:latest", "", "people/image", "people/image:latest"),
+        ("localhost/x:1", "localhost/x:1", "localhost", "x", "localhost/x:1"),
+        ("localhost:5000/x", "localhost:5000/x:latest", "localhost:5000", "x", "localhost:5000/x:latest"),
+        ("example.com/a/b/c:d", "example.com/a/b/c:d", "example.com", "a/b/c", "example.com/a/b/c:d"),
+        ("[::1]:5000/x:1", "[::1]:5000/x:1", "[::1]:5000", "x", "[::1]:5000/x:1"),
+        ("localhostile/x", "localhostile/x:latest", "", "localhostile/x", "localhostile/x:latest"),
+    ],
+)
+def test_names_are_understood_as_the_daemon_does(written: str, asked: str, host: str, path: str, listed: str) -> None:
+    reference = Reference.parse(written)
+
+    assert (str(reference), reference.host, reference.path) == (asked, host, path)
+    assert reference.names([listed], [])
+    assert not reference.names(["other:latest"], [f"{path}@sha256:{'0' * 64}"])
+    assert not reference.names(None, None)
+
+
+def test_a_digest_says_more_than_the_tag_beside_it() -> None:
+    digest = f"sha256:{'a' * 64}"
+    reference = Reference.parse(f"ubuntu:1@{digest}")
+
+    assert str(reference) == f"ubuntu@{digest}"
+    assert reference.names([], [f"ubuntu@{digest}"])
+    assert not reference.names(["ubuntu:1"], [])
+
+
+@given(st.text(max_size=80))
+def test_whatever_is_written_is_a_name_or_is_refused(written: str) -> None:
+    try:
+        reference = Reference.parse(written)
+    except ImageFailed:
+        return
+    assert not set(str(reference)) & set(" \t\n?#&%\\")
+    assert str(Reference.parse(str(reference))) == str(reference)
+
+
+def test_a_pull_is_told_in_docker_workers_words() -> None:
+    times = iter([1.0, 3.5])
+    progress = Progress(lambda: next(times))
+    messages = [
+        {"id": "14.04", "status": "Pulling from library/ubuntu"},
+        {"id": "a", "status": "Pulling fs layer"},
+        {"id": "b", "status": "Already exists"},
+        {"id": "a", "status": "Downloading"},
+        {"id": "a", "status": "Downloading"},
+        {"id": "a", "status": "Verifying Checksum"},
+        {"id": "a", "status": "Download complete"},
+        {"id": "a", "status": "Extracting"},
+        {"id": "a", "status": "Pull complete"},
+        {"status": "Digest: sha256:00"},
+        {"status": "a\x1b[2Jb\nc"},
+        {},
+    ]
+
+    assert [line for message in messages for line in progress.lines(message)] == [
+        "14.04: Pulling from library/ubuntu",
+        "b: Already exists",
+        "a - Started downloading",
+        "a - Downloaded in 2.500 seconds",
+        "Digest: sha256:00",
+        "a\\x1b[2Jb\\nc",
+    ]
+
+
+def test_a_registry_cannot_fill_the_log() -> None:
+    progress = Progress()
+    lines = [line for number in range(5000) for line in progress.lines({"status": f"{number}" * 1000})]
+
+    assert len(lines) == 2000
+    assert max(map(len, lines)) == 500
+
+
+def test_one_has_the_turn_and_the_others_read_along(tmp_path: Path) -> None:
+    turns, told = Turns(tmp_path / "turns"), list[str]()
+    other = turns.follower("x", told.append)
+    turn = turns.take("x", turns.follower("x", told.append))
+    assert turn is not None
+    turn.say("half")
+    assert turns.take("x", other) is None
+    other.waits = True
+    other.read()
+    turn.fail("no hope")
+    turn.close()
+
+    with pytest.raises(ImageFailed, match="no hope"):
+        turns.take("x", other)
+    assert told == ["half"]
+    again = turns.take("x", turns.follower("x", told.append))
+    assert again is not None
+    again.close()
+
+
+def test_turns_that_nobody_takes_any_more_are_forgotten(tmp_path: Path) -> None:
+    turns = Turns(tmp_path)
+    for name in ("held", "free"):
+        turn = turns.take(name, turns.follower(name, print))
+        assert turn is not None
+        if name == "free":
+            turn.close()
+    turns.sweep(-1.0)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["held"]
+
+
+@pytest.mark.parametrize(
+    ("image", "fits"),
+    [(("linux", "amd64"), True), (("linux", "386"), True), (("", ""), True), (("linux", "arm64"), False),
+     (("windows", "amd64"), False), (("linux", "arm"), False)],
+)  # fmt: skip
+def test_images_for_other_machines_are_told(image: tuple[str, str], fits: bool) -> None:
+    assert (Platform("linux", "amd64").mismatch(Platform(*image)) == "") == fits
+
+
+@given(st.integers(1, 700))
+def test_entries_of_a_layer_are_counted_in_pieces_of_any_size(step: int) -> None:
+    names = ["a", "b" * 150, "c"]
+    data = archive(
+        [*(Member(name, bytes(700)) for name in names), Member("link", kind=tarfile.SYMTYPE, target="a"), Member("d")]
+    )
+
+    def walk(most: int) -> None:
+        walk = Walk(Count(most))
+        for at in range(0, len(data), step):
+            walk.feed(data[at : at + step])
+
+    walk(5)
+    with pytest.raises(Refused, match="more than 4 entries"):
+        walk(4)
+
+
+@given(st.binary(max_size=3000))
+def test_a_layer_of_any_bytes_is_walked_or_refused(data: bytes) -> None:
+    try:
+        Walk(Count(10)).feed(data)
+    except Refused:
+        return
