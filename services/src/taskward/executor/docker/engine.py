@@ -19,6 +19,7 @@ from taskward.executor.docker import labels
 from taskward.executor.docker.config import container_config
 from taskward.executor.docker.container import Container
 from taskward.executor.docker.daemon import Daemon, DaemonAway, DaemonRefused
+from taskward.executor.docker.front import front_of
 from taskward.executor.docker.network import Network, Networks
 from taskward.executor.docker.outfit import Outfit
 from taskward.executor.docker.output import ContainerProcess, Output
@@ -36,6 +37,7 @@ class DockerEngine:
         outfit: what features want the container to have.
         container: the run's.
         daemon: who makes it.
+        front: how containers reach the proxy; None where they do not.
     """
 
     name = "docker"
@@ -48,7 +50,8 @@ class DockerEngine:
         self.container = Container(self.daemon, labels.container_name(state_dir, run))
         self.outfit = Outfit()
         self._cgroup = Cgroup(state_dir, run.directory)
-        self._networks = Networks(self.daemon, state_dir)
+        self.front = front_of(settings.others.get("proxy", {}), self.daemon)
+        self._networks = Networks(self.daemon, state_dir, self.front)
         self._network: Network | None = None
         self._network_lock = -1
         self._process: ContainerProcess | None = None

@@ -19,14 +19,13 @@ from docker.errors import NotFound
 
 from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
+from taskward.executor.docker.front import Front
 from taskward.executor.errors import EngineFailed
 
 _PREFIX: Final = "tw"
 _BRIDGE_OPTION: Final = "com.docker.network.bridge.name"
-_OPTIONS: Final = {
-    "com.docker.network.bridge.enable_icc": "false",
-    "com.docker.network.bridge.enable_ip_masquerade": "true",
-}
+_TALK_OPTION: Final = "com.docker.network.bridge.enable_icc"
+_OPTIONS: Final = {"com.docker.network.bridge.enable_ip_masquerade": "true"}
 
 _logger = logging.getLogger(__name__)
 
@@ -57,10 +56,10 @@ class Network:
 
 
 class Networks:
-    """All networks of one worker."""
+    """All networks of one worker; `front` leads from them to the proxy."""
 
-    def __init__(self, daemon: Daemon, state_dir: Path) -> None:
-        self._daemon, self._state_dir = daemon, state_dir
+    def __init__(self, daemon: Daemon, state_dir: Path, front: Front | None = None) -> None:
+        self._daemon, self._state_dir, self._front = daemon, state_dir, front
         self._locks = state_dir / "locks" / "networks"
 
     def take(self) -> tuple[Network, int]:
@@ -114,7 +113,7 @@ class Networks:
         try:
             with self._daemon.asking("make a network"):
                 self._daemon.api.create_network(
-                    name, "bridge", options={**_OPTIONS, _BRIDGE_OPTION: name}, check_duplicate=True,
+                    name, "bridge", options=self._options(name), check_duplicate=True,
                     labels=labels.of_worker(self._state_dir),
                 )  # fmt: skip
                 described = self._daemon.api.inspect_network(name)
@@ -123,8 +122,15 @@ class Networks:
             os.close(lock)
             raise
 
+    def _options(self, name: str) -> dict[str, str]:
+        """Where the proxy is a container on each network, the run's one must be able to call it."""
+        talk = "true" if self._front is not None and self._front.member else "false"
+        return {**_OPTIONS, _BRIDGE_OPTION: name, _TALK_OPTION: talk}
+
     def _remove(self, network: Network) -> None:
         """One that is in use after all stays."""
+        if self._front is not None:
+            self._front.close(network)
         try:
             with self._daemon.asking("remove a network"):
                 self._daemon.api.remove_network(network.id)
@@ -137,9 +143,11 @@ class Networks:
     def _is_empty(self, network: Network) -> bool:
         try:
             with self._daemon.asking("describe a network"):
-                return not self._daemon.api.inspect_network(network.id).get("Containers")
+                found = self._daemon.api.inspect_network(network.id).get("Containers") or {}
         except EngineFailed:
             return False
+        proxy = self._front.member if self._front is not None else ""
+        return all(each.get("Name") == proxy for each in found.values())
 
     def _lock(self, name: str) -> int | None:
         """The descriptor that holds the lock; None when somebody else does."""

@@ -13,6 +13,7 @@ from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.engine import DockerEngine
 from taskward.executor.docker.images.images import Images
+from taskward.executor.docker.front import front_of
 from taskward.executor.docker.network import Networks
 from taskward.executor.errors import EngineFailed
 
@@ -60,7 +61,8 @@ class Containers:
 
     def _keep_networks(self, ready: int) -> None:
         try:
-            Networks(self._daemon, self._state_dir).keep(ready)
+            front = front_of(self._settings.others.get("proxy", {}), self._daemon)
+            Networks(self._daemon, self._state_dir, front).keep(ready)
         except EngineFailed as error:
             _logger.warning("networks not swept", extra={"reason": str(error)})
 
