@@ -12,8 +12,8 @@ from taskward.core.settings import Settings
 from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.engine import DockerEngine
-from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.front import front_of
+from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.network import Networks
 from taskward.executor.errors import EngineFailed
 
