@@ -1,7 +1,7 @@
 """What is wrong with a task, found without a worker and without Taskcluster: the worker's own checks, all of them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +15,14 @@ from taskward.core.record import Record
 from taskward.core.settings import DockerSettings, ExecutorSettings, Settings
 from taskward.executor.docker.scopes import Granted, missing
 from taskward.executor.errors import MalformedPayload
-from taskward.executor.features.feature import Feature, admit, objections
-from taskward.executor.kind import kind_of
-from taskward.executor.native import NativeEngine
+from taskward.executor.features.feature import admit, objections
+from taskward.executor.kind import Kind, kind_of
 from taskward.executor.payload import Payload, PayloadRefused
 from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 
 _LONGEST_RUN_TIME_S: Final = 7 * 86_400
+_UPSTREAMS: Final = ("balrogVPNProxy", "balrogStageVPNProxy", "relengAPIProxy", "testdroidProxy")
 _FAR: Final = "9999-12-31T23:59:59.999Z"
 _SOME_RUN: Final = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
 
@@ -53,6 +53,7 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
             "state_dir": "/nonexistent",
             "max_run_time_s": _LONGEST_RUN_TIME_S,
         },
+        "proxy": {"container_port": 1, "upstreams": {key: {} for key in _UPSTREAMS}},
     }
     settings = Settings.parse(told, task_queue_id)
     switches = {each.name: True for each in fields(ExecutorSettings) if each.name.startswith("enable_")}
@@ -77,7 +78,7 @@ def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Probl
         return
     if not dates:
         yield from _of_container(definition, settings, payload)
-        yield from _of_features(definition, settings, payload, kind.features())
+        yield from _of_features(definition, settings, payload, kind)
 
 
 def _of_container(definition: Mapping[str, Any], settings: Settings, payload: Payload) -> Iterator[Problem]:
@@ -91,15 +92,13 @@ def _of_container(definition: Mapping[str, Any], settings: Settings, payload: Pa
         )
 
 
-def _of_features(
-    definition: Mapping[str, Any], settings: Settings, payload: Payload, order: Sequence[type[Feature]]
-) -> Iterator[Problem]:
+def _of_features(definition: Mapping[str, Any], settings: Settings, payload: Payload, kind: Kind) -> Iterator[Problem]:
     fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        task = _task(definition, settings, TaskLog(Path(os.devnull), fd))
+        task = _task(definition, settings, TaskLog(Path(os.devnull), fd), kind)
         task.payload = payload
-        for kind in order:
-            feature = kind(task)
+        for each in kind.features():
+            feature = each(task)
             if not feature.requested():
                 continue
             found = list(objections(feature))
@@ -113,10 +112,10 @@ def _of_features(
         os.close(fd)
 
 
-def _task(definition: Mapping[str, Any], settings: Settings, log: TaskLog) -> Task:
+def _task(definition: Mapping[str, Any], settings: Settings, log: TaskLog, kind: Kind) -> Task:
     """A run that is never begun: its features are asked, none is started, and Redis is not called."""
     record = Record(_SOME_RUN, "claimed", "", definition, utc_now(), "any", "any", None, "", ())
-    return Task(record, settings, Redis(), log, NativeEngine(_SOME_RUN, settings.layout, settings.executor))
+    return Task(record, settings, Redis(), log, kind.engine(_SOME_RUN, settings))
 
 
 def _dates(definition: Mapping[str, Any]) -> Iterator[Problem]:
