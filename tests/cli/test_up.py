@@ -14,7 +14,7 @@ import pytest
 from .conftest import config_writer, needs_root, new_place
 
 TASKWARD = (sys.executable, "-m", "taskward.cli")
-ROLES = {"redis", "keyholder", "signer", "proxy", "gateway", "reaper", "uploader", "claimer", "executor"}
+ROLES = {"redis", "keyholder", "decrypter", "signer", "proxy", "gateway", "uploader", "claimer", "executor"}
 
 
 class RunningWorker:
@@ -42,7 +42,7 @@ class RunningWorker:
 @pytest.fixture(scope="module")
 def shared_worker() -> Iterator[RunningWorker]:
     with new_place() as place:
-        running = RunningWorker(config_writer(place)(), place / "w")
+        running = RunningWorker(config_writer(place)(executor={"enable_encrypted_env": True}), place / "w")
         yield running
         running.run("down")
 
@@ -136,13 +136,14 @@ def test_no_secret_in_arguments_or_environment(worker: RunningWorker) -> None:
 PROBE = """
 import pathlib, socket, sys
 root = pathlib.Path(sys.argv[1])
-for name in ("redis/redis.sock", "signer/signer.sock", "keyholder/keyholder.sock", "supervisor/supervisor.sock"):
+for name in ("redis/redis.sock", "signer/signer.sock", "keyholder/keyholder.sock", "decrypter/decrypter.sock",
+             "supervisor/supervisor.sock"):
     try:
         socket.socket(socket.AF_UNIX).connect(str(root / "run" / name))
         print("reached", name)
     except PermissionError:
         pass
-for name in ("keys", "secrets/claimer", "secrets/admin", "outbox", "logs", "signer", "redis", "var/log"):
+for name in ("keys", "decrypter", "secrets/claimer", "secrets/admin", "outbox", "logs", "signer", "redis", "var/log"):
     try:
         print("entered", list((root / name).iterdir()))
     except PermissionError:

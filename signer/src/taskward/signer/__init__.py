@@ -1,10 +1,12 @@
-"""The chain-of-trust signer (policy, no key) and its keyholder (keys, no policy).
+"""The chain-of-trust signer (policy, no key), its keyholder (keys, no policy), and beside them the decrypter.
 
-Two processes, two OS users, two Unix sockets::
+Processes with OS users and Unix sockets of their own::
 
     uploader --HTTP--> signer --frames--> keyholder
                          |
                          +--HTTPS (read only)--> Taskcluster: auth, queue
 
-Other packages import `taskward.signer.client` and nothing else from here.
+    executor --frames--> decrypter --HTTPS (read only)--> Taskcluster: queue
+
+Other packages import `taskward.signer.client` and `taskward.signer.decrypter.client`, and nothing else from here.
 """

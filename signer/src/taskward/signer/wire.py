@@ -1,4 +1,5 @@
-"""The keyholder's protocol: frames of bytes, each behind its length as four big-endian bytes.
+"""The keyholder's protocol: frames of bytes, each behind its length as four big-endian bytes. The decrypter has the
+same frames and other words, see `decrypter.protocol`.
 
 One connection carries one signature. The caller sends two frames: the form (``openpgp``, ``ed25519`` or
 ``dsse``) and the body. The keyholder answers with two: ``signed`` and the result, or ``refused`` and the

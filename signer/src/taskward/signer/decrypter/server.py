@@ -49,6 +49,8 @@ def serve(
 def _serve_one(
     connection: socket.socket, uid: int, settings: DecrypterSettings, audit: AuditLog, answer_within_s: int
 ) -> None:
+    if not connection.recv(1, socket.MSG_PEEK):
+        return  # somebody looks whether we listen
     try:
         request = protocol.Request.parse(receive_frame(connection, protocol.MAX_REQUEST_BYTES))
     except protocol.MalformedRequestError as error:
