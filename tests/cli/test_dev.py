@@ -152,6 +152,7 @@ def test_worker_has_no_more_scopes_than_it_needs(development: Development) -> No
 
     auth: Any = taskcluster.Auth(Access.read(development.state_dir).options)
     assert sorted(auth.client("project/taskward/dev-worker")["expandedScopes"]) == [
+        "auth:expand-scopes",
         "queue:claim-work:taskward/dev",
         "queue:worker-id:local/dev",
     ]
