@@ -42,6 +42,7 @@ class SimulatedDecrypter:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+        self._path.unlink()
 
     def _serve(self) -> None:
         while True:
