@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from docker.api.client import APIClient
+from docker.errors import ImageNotFound
 
 from executor.docker_images.archives import Member, Picture, archive, tar
 from executor.docker_images.conftest import Configure, Customers
@@ -234,4 +235,5 @@ def test_the_image_is_kept_from_removal_until_it_is_let_go(
     ensured.close()
     customer.images.sweep()
 
-    assert not daemon.images(name="taskward/artifact", filters={"reference": f"*/*:{ensured.artifact_hash[7:]}"})
+    with pytest.raises(ImageNotFound):
+        daemon.inspect_image(ensured.image_id)

@@ -1,6 +1,8 @@
 """What this worker has brought and nobody uses is removed; nothing else is."""
 
+import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,15 +11,17 @@ import pytest
 from docker.api.client import APIClient
 from docker.errors import ImageNotFound
 
-from executor.bench import Bench
+from executor.bench import Bench, JobProcess
 from executor.docker_images.archives import Picture
 from executor.docker_images.conftest import Configure, Customers
+from executor.docker_images.customer import Customer
 from executor.docker_images.test_made import OTHER, artifact
 from executor.docker_images.test_named import push
 from executor.mounts.web import Web
 from simulators.registry import Registry
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.images.images import Images
+from taskward.executor.docker.images.library import Library
 from taskward.executor.docker.request import Image
 
 pytestmark = pytest.mark.root
@@ -113,10 +117,11 @@ def test_a_name_that_somebody_has_given_to_another_image_is_theirs(
     customers: Customers, registry: Registry, sweep: Sweep, daemon: APIClient, busybox: str
 ) -> None:
     image = push(registry, Picture())
-    customers().get(image)
+    brought = customers().get(image)
     daemon.tag(busybox, image.name.rpartition(":")[0], "1")
     try:
         sweep(expire_after_s=0.0)
+        assert not is_here(daemon, brought.image_id)
         assert daemon.inspect_image(image.name)["Id"] == daemon.inspect_image(busybox)["Id"]
     finally:
         daemon.remove_image(image.name)
@@ -138,15 +143,19 @@ def test_an_image_that_somebody_has_given_another_name_stays_under_that(
         assert not is_here(daemon, image.name)
     finally:
         daemon.remove_image(mine)
+        daemon.remove_image(old.id)
 
 
-def test_what_a_crash_has_left_is_cleared_up(bench: Bench, sweep: Sweep, made: Image, customers: Customers) -> None:
-    customers().get(made)
+def test_what_a_crash_has_left_is_cleared_up(
+    bench: Bench, sweep: Sweep, made: Image, customers: Customers, daemon: APIClient
+) -> None:
+    ensured = customers().get(made)
     brought = bench.state_dir / "images" / "brought"
     (brought / "unfinished").mkdir()
     next(brought.glob("*/content")).write_text("{")
     sweep(expire_after_s=0.0)
 
+    daemon.remove_image(ensured.image_id)  # nobody knows any more that it was ours
     assert list(brought.iterdir()) == []
     assert list((bench.state_dir / "images" / "turns").iterdir()) == []
     assert [path.name for path in (bench.state_dir / "images").iterdir() if path.is_file()] == []
@@ -156,3 +165,33 @@ def test_without_images_the_daemon_is_not_needed(bench: Bench) -> None:
     bench.use(docker={"host": "unix:///nowhere"})
 
     Images(Daemon(bench.settings.docker), bench.settings).sweep()
+
+
+def test_what_was_pulled_by_a_process_that_died_is_removed(
+    customers: Customers, registry: Registry, sweep: Sweep, daemon: APIClient
+) -> None:
+    picture, customer = Picture(), customers()
+    image = push(registry, picture)
+    job = JobProcess(lambda: killed_after_pull(customer, image))
+    job_status = os.waitpid(job.pid, 0)[1]
+    assert os.WTERMSIG(job_status) == signal.SIGKILL
+    assert is_here(daemon, image.name)
+    sweep(expire_after_s=0.0)
+
+    assert not is_here(daemon, image.name)
+
+
+def killed_after_pull(customer: Customer, image: Image) -> None:
+    """At the worst moment: the daemon has it, and nothing says so yet."""
+    Library.misfit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
+    customer.get(image)
+
+
+def test_an_image_for_another_machine_is_removed_too(
+    customers: Customers, registry: Registry, sweep: Sweep, daemon: APIClient
+) -> None:
+    image = push(registry, Picture(architecture="s390x"))
+    assert customers().fails(image) == customers().fails(image)
+    sweep(expire_after_s=0.0)
+
+    assert not is_here(daemon, image.name)

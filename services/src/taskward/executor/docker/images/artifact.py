@@ -105,6 +105,7 @@ def fetch_and_load(site: Site, library: Library, artifact: Artifact, wanted: Ima
         with site.downloaded(_url(site, artifact), place) as (file, sha256):
             site.say("Downloaded artifact successfully.")
             site.say(f"Downloaded {os.fstat(file).st_size / 1e6:.2f} mb")
+            library.intend(artifact.key, name_of(sha256))
             if library.inspect(name_of(sha256)) is None:
                 _load(site, file, sha256, library.here)
     except MountFailed as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from taskward.executor.docker.daemon import Daemon, DaemonRefused
 from taskward.executor.docker.images.errors import ImageFailed
@@ -45,6 +45,11 @@ class Ensured:
         """
         if not command and not self.config.get("Cmd") and not self.config.get("Entrypoint"):
             raise ImageFailed("the image names no command, so payload.command must")
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], item: Item | None = None, artifact_hash: str = "") -> Self:
+        """From what the daemon tells; `item` is ours until `close`."""
+        return cls(str(facts["Id"]), artifact_hash, facts.get("Config") or {}, item)
 
     def close(self) -> None:
         """To be called when there is a container, or will be none; twice is harmless."""
@@ -89,17 +94,13 @@ class Library:
         item.complete(Facts(key, now, now))
         return item
 
-    def ensured(self, facts: Mapping[str, Any], item: Item | None, artifact_hash: str = "") -> Ensured:
-        """An image that the daemon has, if it can run here.
+    def intend(self, key: str, name: str) -> None:
+        """It is about to be brought: if that is cut short, what came of it will be removed."""
+        self.remember(key, Brought(name, "")).close()
 
-        Raises:
-            ImageFailed: it cannot; the item is closed.
-        """
-        if mismatch := self.here.mismatch(Platform(facts.get("Os", ""), facts.get("Architecture", ""))):
-            if item is not None:
-                item.close()
-            raise ImageFailed(mismatch)
-        return Ensured(str(facts["Id"]), artifact_hash, facts.get("Config") or {}, item)
+    def misfit(self, facts: Mapping[str, Any]) -> str:
+        """Why an image of the daemon cannot run here; empty if it can."""
+        return self.here.mismatch(Platform(facts.get("Os", ""), facts.get("Architecture", "")))
 
     @cached_property
     def here(self) -> Platform:

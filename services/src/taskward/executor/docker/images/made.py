@@ -41,7 +41,7 @@ class Made:
             item.close()
             raise
         self._say_loaded(brought.id)
-        return self._library.ensured(facts, item, brought.artifact_hash)
+        return Ensured.of(facts, item, brought.artifact_hash)
 
     def bring(self, turn: Turn, follower: Follower) -> Ensured:
         """Downloads and loads. What goes wrong need not go wrong for other tasks: they try for themselves."""
@@ -53,7 +53,7 @@ class Made:
         brought = Brought(name_of(sha256), facts["Id"], artifact_hash=f"sha256:{sha256}")
         item = library.remember(self.key, brought)
         self._say_loaded(brought.id)
-        return library.ensured(facts, item, brought.artifact_hash)
+        return Ensured.of(facts, item, brought.artifact_hash)
 
     def _say_loaded(self, image_id: str) -> None:
         path, task_id = self._artifact.path, self._artifact.task_id

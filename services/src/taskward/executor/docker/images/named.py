@@ -1,7 +1,8 @@
 """Images of registries, and those that an administrator has put at the daemon."""
 
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.library import Ensured, Library
@@ -40,50 +41,66 @@ class Named:
         facts = self._library.inspect(str(self._reference))
         if facts is None or not self._reference.names(facts.get("RepoTags"), facts.get("RepoDigests")):
             return None
-        item = None
-        if taken := self._library.take(self.key):
-            item, brought = taken
-            if brought.id == facts["Id"] and self._is_stale(item, brought):
-                item.close()
-                return None
-            item.touch()
-        self._site.say(f"{self._reference} exists in the cache.")
-        return self._library.ensured(facts, item)
+        taken = self._library.take(self.key)
+        if taken is None or taken[1].id not in ("", facts["Id"]):
+            if taken is not None:
+                taken[0].close()
+            return self._good(facts, None, self._library.misfit(facts))
+        item, brought = taken
+        if self._is_stale(item, brought):
+            item.close()
+            return None
+        item.touch()
+        return self._good(facts, item, brought.misfit)
 
     def bring(self, turn: Turn, follower: Follower) -> Ensured:
         """Pulls; where a registry cannot be reached, an image that it gave us before is better than none."""
         before = self._library.take(self.key)
+        if before is None:
+            self._library.intend(self.key, str(self._reference))
         try:
-            try:
-                pull(self._site, self._reference, self._login, turn, follower.read)
-            except ImageFailed as error:
-                if before and isinstance(error, PullFailed) and (kept := self._keep(before[1])):
-                    self._site.warn(f"{error.reason}: using the image that was pulled before")
-                    return kept
-                turn.fail(error.reason)
-                raise
+            pull(self._site, self._reference, self._login, turn, follower.read)
+        except ImageFailed as error:
+            if before and isinstance(error, PullFailed) and (kept := self._keep(before[1])):
+                self._site.warn(f"{error.reason}: using the image that was pulled before")
+                return kept
+            turn.fail(error.reason)
+            raise
         finally:
             if before:
                 before[0].close()
         return self._pulled(before[1] if before else None)
 
+    def _good(self, facts: Mapping[str, Any], item: Item | None, misfit: str) -> Ensured:
+        if misfit:
+            if item is not None:
+                item.close()
+            raise ImageFailed(misfit)
+        self._site.say(f"{self._reference} exists in the cache.")
+        return Ensured.of(facts, item)
+
     def _pulled(self, before: Brought | None) -> Ensured:
         facts = self._library.inspect(str(self._reference))
         if facts is None:
             raise ImageFailed("image missing after pulling")
-        older = {*before.older, before.id} - {facts["Id"]} if before else set()
-        brought = Brought(str(self._reference), facts["Id"], account=self._account, older=tuple(sorted(older)))
-        return self._library.ensured(facts, self._library.remember(self.key, brought))
+        older = tuple(sorted({*before.older, before.id} - {facts["Id"], ""})) if before else ()
+        misfit = self._library.misfit(facts)
+        brought = Brought(str(self._reference), facts["Id"], account=self._account, older=older, misfit=misfit)
+        item = self._library.remember(self.key, brought)
+        if misfit:
+            item.close()
+            raise ImageFailed(misfit)
+        return Ensured.of(facts, item)
 
     def _keep(self, before: Brought) -> Ensured | None:
         facts = self._library.inspect(before.name)
         if facts is None or facts["Id"] != before.id or before.account != self._account:
             return None
-        return self._library.ensured(facts, self._library.remember(self.key, before))
+        return Ensured.of(facts, self._library.remember(self.key, before))
 
     def _is_stale(self, item: Item, brought: Brought) -> bool:
         """Whether the registry is to be asked: also when another login, or none, is to be used from now on."""
-        if brought.account != self._account:
+        if brought.account != self._account or not brought.id:
             return True
         if self._reference.digest or self._settings.pull == _IF_MISSING or item.facts is None:
             return False

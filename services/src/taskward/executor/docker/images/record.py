@@ -14,10 +14,12 @@ class Brought:
 
     Attributes:
         name: by which the daemon knows it; ours to remove.
-        id: what the name meant when it was brought; when it means something else, somebody else has changed it.
+        id: what the name meant when it was brought; when it means something else, somebody else has changed it. Empty
+            while it is being brought, and when that was not finished.
         artifact_hash: ``sha256:…`` of the artifact that it came in; empty for images of registries.
         account: the login that it was pulled with, as user@registry; empty for none.
         older: ids that the name had before.
+        misfit: why it cannot run here; empty if it can.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Brought:
     artifact_hash: str = ""
     account: str = ""
     older: tuple[str, ...] = ()
+    misfit: str = ""
 
     def write(self, item: Item) -> None:
         """To be called before the item is complete."""

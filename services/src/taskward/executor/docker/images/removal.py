@@ -65,10 +65,15 @@ class Removal:
             item.close()
 
     def _remove(self, item: Item, brought: Brought, others: set[str]) -> None:
-        """Two artifacts with the same content are one image, which stays for the other; so does what was renamed."""
+        """Two artifacts with the same content are one image, which stays for the other."""
         facts = self._library.inspect(brought.name)
-        ours = facts is not None and facts["Id"] == brought.id and brought.name not in self._kept | others
-        if not ours or self._delete(brought.name):
+        if brought.name in self._kept | others:
+            gone = True
+        elif facts is not None and brought.id in ("", facts["Id"]):
+            gone = self._delete(brought.name)
+        else:  # somebody has given the name to another image
+            gone = not brought.id or self._forget(brought.id)
+        if gone:
             item.discard()
 
     def _remove_older(self, item: Item, brought: Brought) -> None:
