@@ -2,8 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy.containers import Pair
 from proxy.rig import RedisServer, Rig, free_port, running_proxy, running_redis
 from proxy.upstream import SimulatedTaskcluster, reply, simulated_taskcluster
+from simulators.networks import Networks, simulated_networks
 
 
 @pytest.fixture(scope="package")
@@ -36,3 +38,25 @@ def rig(shared_rig: Rig) -> Rig:
 @pytest.fixture
 def taskcluster(rig: Rig) -> SimulatedTaskcluster:
     return rig.taskcluster
+
+
+@pytest.fixture(scope="package")
+def networks() -> Iterator[Networks]:
+    with simulated_networks() as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def made(shared_rig: Rig, networks: Networks) -> Pair:
+    assert shared_rig.container_port is not None
+    first, second = networks.network(), networks.network()
+    a, b = networks.namespace(first), networks.namespace(second)
+    return Pair(shared_rig, shared_rig.container_port, networks, first, second, a, b)
+
+
+@pytest.fixture
+def pair(made: Pair, rig: Rig) -> Pair:
+    for run, network in (("alice/0", made.network_a), ("bob/0", made.network_b)):
+        made.give(network, run)
+        rig.store_credentials(run, f"task-client/{run.partition('/')[0]}")
+    return made

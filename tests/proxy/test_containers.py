@@ -6,91 +6,22 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
+from proxy.containers import TASKCLUSTER, Pair, status, talk
 from proxy.rig import Rig, running_proxy, wait_until
 from simulators.forger import ACK, PUSH, Forger
-from simulators.networks import Namespace, Network, Networks, ip, simulated_networks
+from simulators.networks import Network, Networks, ip
 
 pytestmark = pytest.mark.root
 
-TASKCLUSTER = b"GET /api/queue/v1/ping HTTP/1.1\r\nHost: taskcluster\r\nConnection: close\r\n\r\n"
 NOTHING = (b"", b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-
-
-@dataclass
-class Pair:
-    """Two tasks in containers, each on a network of its own, and the proxy on the host."""
-
-    rig: Rig
-    port: int
-    networks: Networks
-    network_a: Network
-    network_b: Network
-    a: Namespace
-    b: Namespace
-
-    def give(self, network: Network, run: str, upstreams: str = "taskcluster", **changed: str) -> None:
-        task_id, run_id = run.split("/")
-        entry = {"taskId": task_id, "runId": run_id, "subnet": network.subnet, "gateway": network.gateway}
-        entry |= {"bridge": network.bridge, "upstreams": upstreams, **changed}
-        with self.rig.redis.client as client:
-            client.delete(f"tw:peer:{network.gateway}")
-            client.hset(f"tw:peer:{network.gateway}", mapping=dict(entry))
-
-    def ask(self, who: Namespace, gateway: str, request: bytes = TASKCLUSTER, source: str = "") -> bytes:
-        return talk(who.dial(gateway, self.port, source), request)
-
-    @property
-    def identities(self) -> list[str]:
-        signatures = [request.one("authorization") or "" for request in self.rig.taskcluster.requests]
-        return [signature.partition('id="')[2].partition('"')[0] for signature in signatures]
-
-
-def talk(sock: socket.socket, request: bytes) -> bytes:
-    """Everything that comes back until the proxy closes."""
-    answer = b""
-    with sock:
-        try:
-            sock.sendall(request)
-            while piece := sock.recv(65536):
-                answer += piece
-        except (ConnectionResetError, BrokenPipeError):
-            return answer
-    return answer
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 def refused(rig: Rig) -> int:
     metrics = rig.status("/metrics").body.decode()
     return int(re.findall(r"^taskward_proxy_refused_total (\d+)$", metrics, re.MULTILINE)[0])
-
-
-@pytest.fixture(scope="module")
-def networks() -> Iterator[Networks]:
-    with simulated_networks() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def made(shared_rig: Rig, networks: Networks) -> Pair:
-    assert shared_rig.container_port is not None
-    first, second = networks.network(), networks.network()
-    a, b = networks.namespace(first), networks.namespace(second)
-    return Pair(shared_rig, shared_rig.container_port, networks, first, second, a, b)
-
-
-@pytest.fixture
-def pair(made: Pair, rig: Rig) -> Pair:
-    for run, network in (("alice/0", made.network_a), ("bob/0", made.network_b)):
-        made.give(network, run)
-        rig.store_credentials(run, f"task-client/{run.partition('/')[0]}")
-    return made
 
 
 def test_each_container_is_served_at_its_own_gateway_with_its_own_credentials(pair: Pair) -> None:
