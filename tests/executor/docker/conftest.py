@@ -30,4 +30,5 @@ def yard(redis_server: RedisServer, busybox: str) -> Iterator[Yard]:
         sweep.run()
         sweep.close()
         bench.use()
+        yard.close()
     shutil.rmtree(directory)

@@ -25,7 +25,7 @@ def test_values_are_among_the_payloads_variables_and_below_the_reserved_ones(yar
     result = run(yard, values, script, env={"OWN": "mine"})
 
     assert result.outcome.succeeded, result.log
-    assert task_output(result) == [VALUE, "second line", "mine", "http://127.0.0.1:9"]
+    assert task_output(result) == [VALUE, "second line", "mine", yard.purges.url]
     assert f"{VALUE}\r\nsecond line\r\n" in (result.log_directory / "live.log").read_bytes().decode()
 
 

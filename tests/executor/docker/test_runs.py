@@ -105,7 +105,7 @@ def test_the_environment_is_the_tasks_but_for_reserved_names(yard: Yard) -> None
     assert {f"TASK_ID={run.task_id}", "RUN_ID=0", "MINE=two", "lines", "TASK_GROUP_ID=own"} <= set(lines)
     assert "TASKCLUSTER_WORKER_POOL=proj-x/linux" in lines
     assert "TASKCLUSTER_WORKER_TYPE=linux" in lines
-    assert "TASKCLUSTER_ROOT_URL=https://tc.example.com" in lines
+    assert f"TASKCLUSTER_ROOT_URL={yard.purges.url}" in lines
 
 
 def test_a_container_can_neither_gain_rights_nor_send_raw_packets(yard: Yard) -> None:

@@ -1,7 +1,10 @@
 """Runs tasks in containers of busybox, and shows what is left of them."""
 
+import json
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from executor.bench import Bench, Result
@@ -10,16 +13,49 @@ from taskward.core.ids import RunId
 from taskward.executor.docker import labels
 
 
+class Purges:
+    """The purge-cache service, which answers whoever asks: ``purges.requests`` is what it wants."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, str]] = []
+        purges = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps({"requests": purges.requests}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_unused: object) -> None:
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class Yard:
     """One worker's; `bench` is its machine."""
 
     def __init__(self, bench: Bench, image: str) -> None:
         self.bench, self.image = bench, image
-        self.daemon = connect()
+        self.daemon, self.purges = connect(), Purges()
+
+    def close(self) -> None:
+        self.purges.close()
+        self.daemon.close()
 
     def use(self, docker: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]) -> None:
         """Other settings than the usual ones."""
-        self.bench.use(docker={"enabled": True, "networks_ready": 1, **(docker or {})}, **sections)
+        root = {"root_url": self.purges.url}
+        docker = {"enabled": True, "networks_ready": 1, **(docker or {})}
+        self.bench.use(docker=docker, **{"taskcluster": root, **sections})
 
     def payload(self, command: str | Sequence[str], **more: Any) -> dict[str, Any]:
         """A payload; text is a script for the shell."""

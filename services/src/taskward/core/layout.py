@@ -19,6 +19,7 @@ logs/               root:tw-logs 0750           one directory a run: live.log, d
 outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
 tasks/              root 0711                   one directory a run, owned by its own user, 0700
 caches/             root 0700                   writable caches of tasks, one directory each: item.json, content
+container-caches/   root 0700                   the same of tasks in containers, whose files may belong to anybody
 downloads/          root 0700                   content of mounts, one directory for each artifact or URL
 unpacked/           root 0700                   read-only directories of mounts, one directory for each archive
 secrets/ROLE/       that role 0500              redis-password, access-token

@@ -64,19 +64,10 @@ class Caches:
             os.close(target)
 
     def _existing(self, name: str, place: str) -> Item | None:
-        """The one of that name that was used last and that nobody has."""
-        known = [(facts.last_used_s, each) for each, facts in self._shelf.listing() if facts.key == name]
-        for _, each in sorted(known, reverse=True):
-            item = self._shelf.take(each)
-            if item is None:
-                continue
-            if item.in_use or item.to_be_purged or not item.content.is_dir():
-                item.discard()
-                continue
+        item = newest(self._shelf, name)
+        if item is not None:
             self._site.say(f"Moving existing writable directory cache {name} from {item.content} to {place}")
-            item.touch()
-            return item
-        return None
+        return item
 
     def _new(self, request: WritableCache, place: str) -> Item:
         item = self._shelf.create()
@@ -106,6 +97,21 @@ class Caches:
             show(site, item, target, place, read_only=False)
         site.say(f"Successfully mounted writable directory cache '{place}'")
         return Used(name, item, place, moved)
+
+
+def newest(shelf: Shelf, name: str) -> Item | None:
+    """The cache of that name that was used last and that nobody has; what cannot be trusted is thrown away."""
+    known = [(facts.last_used_s, each) for each, facts in shelf.listing() if facts.key == name]
+    for _, each in sorted(known, reverse=True):
+        item = shelf.take(each)
+        if item is None:
+            continue
+        if item.in_use or item.to_be_purged or not item.content.is_dir():
+            item.discard()
+            continue
+        item.touch()
+        return item
+    return None
 
 
 def give_back(task: Task, used: Used, purge: bool) -> None:

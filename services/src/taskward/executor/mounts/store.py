@@ -1,4 +1,4 @@
-"""Everything that outlives a task because of mounts: three shelves, kept in order and within the disk's room."""
+"""Everything that outlives a task because of mounts: four shelves, kept in order and within the disk's room."""
 
 import logging
 import os
@@ -14,17 +14,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Store:
-    """Below one state directory: ``downloads/``, ``unpacked/``, ``caches/``."""
+    """Below one state directory: ``downloads/``, ``unpacked/``, ``caches/``, ``container-caches/``."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self.downloads = Shelf(state_dir / "downloads")
         self.unpacked = Shelf(state_dir / "unpacked")
         self.caches = Shelf(state_dir / "caches")
+        self.container_caches = Shelf(state_dir / "container-caches")
+        self._shelves = (self.downloads, self.unpacked, self.caches, self.container_caches)
 
     def sweep(self) -> None:
         """Throws away what nobody finished or gave back, and deletes what was thrown away."""
-        for shelf in (self.downloads, self.unpacked, self.caches):
+        for shelf in self._shelves:
             for name in shelf.ids():
                 item = shelf.take(name)
                 if item is not None:
@@ -46,7 +48,7 @@ class Store:
         self._trim(most_of_a_name)
         if self._free_bytes() >= required_bytes:
             return
-        for shelf in (self.downloads, self.unpacked, self.caches):
+        for shelf in self._shelves:
             shelf.empty_trash()
             for item in _oldest_first(shelf):
                 if self._free_bytes() >= required_bytes:
@@ -64,14 +66,15 @@ class Store:
             raise TaskEnded(exception("resource-unavailable", text))
 
     def _trim(self, most: int) -> None:
-        names: dict[str, list[tuple[float, str]]] = {}
-        for name, facts in self.caches.listing():
-            names.setdefault(facts.key, []).append((facts.last_used_s, name))
-        for known in names.values():
-            for _, name in sorted(known, reverse=True)[most:]:
-                item = self.caches.take(name)
-                if item is not None:
-                    _discard(item)
+        for shelf in (self.caches, self.container_caches):
+            names: dict[str, list[tuple[float, str]]] = {}
+            for name, facts in shelf.listing():
+                names.setdefault(facts.key, []).append((facts.last_used_s, name))
+            for known in names.values():
+                for _, name in sorted(known, reverse=True)[most:]:
+                    item = shelf.take(name)
+                    if item is not None:
+                        _discard(item)
 
     def _free_bytes(self) -> int:
         found = os.statvfs(self._state_dir)

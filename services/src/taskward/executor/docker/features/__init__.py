@@ -6,9 +6,15 @@ They start in this order and stop in reverse, as `taskward.executor.features` sa
 from typing import Final
 
 from taskward.executor.docker.features.artifacts import ContainerArtifacts
+from taskward.executor.docker.features.balrog import BalrogStageVPNProxy, BalrogVPNProxy
+from taskward.executor.docker.features.caches import ContainerCaches
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
+from taskward.executor.docker.features.proxy_peer import ProxyPeer
+from taskward.executor.docker.features.releng_api import RelengAPIProxy
 from taskward.executor.docker.features.rights import Rights
+from taskward.executor.docker.features.taskcluster_proxy import ContainerTaskclusterProxy
+from taskward.executor.docker.features.testdroid import TestdroidProxy
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.encrypted_env import EncryptedEnv
 from taskward.executor.features.feature import Feature
@@ -17,6 +23,7 @@ from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    ContainerLog, LiveLog, Rights, Superseder, ContainerImage, EncryptedEnv, ResourceMonitor, ChainOfTrust,
-    ContainerArtifacts,
+    ContainerLog, LiveLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
+    BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches,
+    ResourceMonitor, ChainOfTrust, ContainerArtifacts,
 )  # fmt: skip
