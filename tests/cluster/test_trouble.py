@@ -1,0 +1,74 @@
+"""Containers that are killed, and more of a role than one."""
+
+import time
+from typing import Any
+
+import pytest
+
+from .compose import ROLES, Cluster, until
+
+FILES = 120
+ROUND_TRIP_S = 0.05
+
+
+def files_task(count: int = FILES) -> dict[str, Any]:
+    """Many small artifacts, where waiting for the network is the work."""
+    program = f"mkdir out; for i in $(seq {count}); do echo $i >out/$i; done"
+    return {
+        "command": [["/bin/bash", "-c", program]],
+        "artifacts": [{"name": "public/out", "path": "out", "type": "directory"}],
+    }
+
+
+def upload_time_s(cluster: Cluster) -> float:
+    """From the end of the task's commands until it is resolved."""
+    task_id = cluster.create(files_task())
+    until(
+        lambda: list((cluster.state_dir / "outbox").glob(f"{task_id}-0/index.json")), "it was collected", pause_s=0.02
+    )
+    began = time.monotonic()
+    assert cluster.resolution(task_id) == "completed/completed"
+    assert len([name for name in cluster.names(task_id) if name.startswith("public/out/")]) == FILES
+    return time.monotonic() - began
+
+
+def test_four_uploaders_are_faster_than_one_and_lose_nothing_when_one_is_killed(cluster: Cluster) -> None:
+    cluster.slow_down(ROUND_TRIP_S)
+    one_s = upload_time_s(cluster)
+    cluster.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "uploader=4", "uploader")
+    until(lambda: _locks(cluster, "upload") == 4, "four uploaders work")
+    four_s = upload_time_s(cluster)
+    print(f"{FILES} files at {ROUND_TRIP_S * 1000:.0f} ms: {one_s:.1f} s with one uploader, {four_s:.1f} s with four")
+    assert four_s < one_s / 2
+
+    task_id = cluster.create(files_task())
+    until(lambda: len(cluster.names(task_id)) > 5, "uploading has begun", pause_s=0.02)
+    cluster.crash(cluster.containers("uploader")[0])
+    assert cluster.resolution(task_id) == "completed/completed"
+    assert len([name for name in cluster.names(task_id) if name.startswith("public/out/")]) == FILES
+    cluster.slow_down(0)
+    cluster.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "uploader=1", "uploader")
+
+
+def test_killed_executor_gives_the_run_back_to_the_queue(cluster: Cluster) -> None:
+    task_id = cluster.create({"command": [["/bin/bash", "-c", "echo alive; [ $RUN_ID != 0 ] || sleep 600"]]})
+    until(lambda: list((cluster.state_dir / "tasks").glob(f"{task_id}-0")), "the task runs")
+    cluster.crash(cluster.container("executor"))
+    assert cluster.resolution(task_id) == "exception/worker-shutdown"
+    assert cluster.resolution(task_id, 1) == "completed/completed"
+    assert "process that ran the task died" in cluster.get(task_id, "public/logs/live_backing.log")
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in ("executor", "taskhost")])
+def test_killed_container_is_started_again_and_loses_no_task(cluster: Cluster, role: str) -> None:
+    task_id = cluster.create({"command": [["/bin/bash", "-c", "sleep 0.3"]], "features": {"chainOfTrust": True}})
+    until(lambda: cluster.runs(task_id)[0]["state"] == "running", "the task runs", pause_s=0.02)
+    found = cluster.containers(role)[0]
+    cluster.crash(found)
+    until(lambda: cluster.docker.inspect_container(found["Id"])["RestartCount"] > found["RestartCount"], "a new start")
+    assert cluster.resolution(task_id) == "completed/completed"
+    assert "public/chainOfTrust.json.asc" in cluster.names(task_id)
+
+
+def _locks(cluster: Cluster, queue: str) -> int:
+    return len([path for path in (cluster.state_dir / "locks" / queue).iterdir() if not path.name.startswith(".")])
