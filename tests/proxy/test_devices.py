@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from proxy.rig import RedisServer, running_redis
 from simulators.device_cloud import DeviceCloud as SimulatedCloud
@@ -91,8 +94,8 @@ def test_a_phone_that_comes_after_the_end_of_its_run_goes_back_at_once(
 def test_a_phone_that_cannot_be_remembered_goes_back_at_once(
     cloud: DeviceCloud, simulated: SimulatedCloud, login: Path
 ) -> None:
-    with running_redis() as server:
-        sessions = Sessions(Store(server.client), {"testdroidProxy": cloud})
+    away = redis.Redis(unix_socket_path="/nonexistent", retry=Retry(NoBackoff(), 0))
+    sessions = Sessions(Store(away), {"testdroidProxy": cloud})
     with pytest.raises(CloudError, match="cannot remember"):
         reserve(cloud, sessions, login)
     assert simulated.sessions == {}

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _RENEW_BEFORE_S: Final = 10.0
 _ATTEMPTS: Final = 3
-_PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 0.25
 
 
 @dataclass
@@ -106,7 +106,10 @@ class Tokens:
             raise UpstreamError(f"status {reply.status}")
         if reply.status != 200:
             raise self._refused(f"status {reply.status}")
-        return _token(reply.body)
+        try:
+            return _token(reply.body)
+        except ValueError as error:
+            raise self._refused(error) from error
 
 
 def literal_permissions(scopes: Sequence[str], prefix: str) -> tuple[str, ...]:
@@ -120,10 +123,11 @@ def _wanted(permissions: Sequence[str], lifetime_s: int) -> dict[str, Any]:
 
 
 def _token(body: bytes) -> str:
+    """ValueError when there is none that can be sent on."""
     try:
         token = json.loads(body)["result"]["token"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UpstreamError("the answer is not of the form {result: {token: …}}") from error
+        raise ValueError("the answer is not of the form {result: {token: …}}") from error
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
-        raise UpstreamError("the token has characters that cannot be sent")
+        raise ValueError("the token has characters that cannot be sent")
     return token
