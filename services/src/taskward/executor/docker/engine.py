@@ -136,7 +136,7 @@ class DockerEngine:
         try:
             self.container.kill()
         except DaemonAway:
-            if not self._cgroup.kill() or self._cgroup.members():
+            if self._process is not None and not self.daemon.shares_cgroups:
                 raise
         if self._output is not None and not self._output.finish(_OUTPUT_WITHIN_S):
             raise EngineFailed("the container's output does not end")
@@ -159,8 +159,9 @@ class DockerEngine:
         return found
 
     def remove(self) -> None:
-        """Container, network, directory, user, control groups."""
-        self.container.remove()
+        """Container, network, directory, user, control groups; a container that stays is found by its label later."""
+        with contextlib.suppress(DaemonAway):
+            self.container.remove()
         if self._network_lock >= 0:
             os.close(self._network_lock)
             self._network_lock, self._network = -1, None

@@ -4,18 +4,21 @@ Only what bears this worker's label is looked at. A daemon that is away is no re
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from taskward.core.ids import RunId
 from taskward.core.settings import Settings
 from taskward.executor.docker import labels
+from taskward.executor.docker.container import Container
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.engine import DockerEngine
 from taskward.executor.docker.front import front_of
 from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.network import Networks
 from taskward.executor.errors import EngineFailed
+
+_Owned = tuple[RunId | None, str]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,32 +29,27 @@ class Containers:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._daemon = settings, Daemon(settings.docker)
         self._state_dir = settings.layout.state_dir
+        self._containers: list[_Owned] = []
+        self._volumes: list[_Owned] = []
         self._images = Images(self._daemon, settings)
 
     def runs(self) -> set[RunId]:
-        """Those that have a container."""
+        """Those that have a container or a volume now; what is found is what `tidy` removes from."""
         try:
-            with self._daemon.asking("list containers"):
-                found = self._daemon.api.containers(all=True, filters=self._filters())
+            self._containers, self._volumes = self._listed_containers(), self._listed_volumes()
         except EngineFailed as error:
+            self._containers, self._volumes = [], []
             _logger.warning("containers not swept", extra={"reason": str(error)})
-            return set()
-        return {run for run in (labels.run_of(each.get("Labels") or {}) for each in found) if run is not None}
+        return {run for run, _ in (*self._containers, *self._volumes) if run is not None}
 
     def engine(self, run: RunId) -> DockerEngine:
         """For clearing it."""
         return DockerEngine(run, self._settings, self._daemon)
 
-    def tidy(self, kept: Iterable[RunId]) -> None:
-        """Volumes of runs that are not `kept`, images that are too old, networks beyond those that are to be ready."""
-        try:
-            self._remove_volumes(set(kept))
-        except EngineFailed as error:
-            _logger.warning("volumes not swept", extra={"reason": str(error)})
-        try:
-            self._images.sweep()
-        except EngineFailed as error:
-            _logger.warning("images not swept", extra={"reason": str(error)})
+    def tidy(self, kept: Collection[RunId]) -> None:
+        """What else runs that are not `kept` have left, images that are too old, networks beyond those to be ready."""
+        self._try("containers and volumes", lambda: self._remove_others(kept))
+        self._try("images", self._images.sweep)
         self._keep_networks(self._settings.docker.networks_ready)
 
     def close(self) -> None:
@@ -60,19 +58,34 @@ class Containers:
         self._daemon.close()
 
     def _keep_networks(self, ready: int) -> None:
-        try:
-            front = front_of(self._settings.others.get("proxy", {}), self._daemon)
-            Networks(self._daemon, self._state_dir, front).keep(ready)
-        except EngineFailed as error:
-            _logger.warning("networks not swept", extra={"reason": str(error)})
+        front = front_of(self._settings.others.get("proxy", {}), self._daemon)
+        self._try("networks", lambda: Networks(self._daemon, self._state_dir, front).keep(ready))
 
-    def _remove_volumes(self, kept: set[RunId]) -> None:
+    def _try(self, what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except EngineFailed as error:
+            _logger.warning("%s not swept", what, extra={"reason": str(error)})
+
+    def _remove_others(self, kept: Collection[RunId]) -> None:
+        """A run's own container was removed with it; these have names that do not tell their run."""
+        for run, container_id in self._containers:
+            if run not in kept:
+                Container(self._daemon, container_id).remove()
+        for run, volume in self._volumes:
+            if run not in kept:
+                with self._daemon.asking("remove a volume"):
+                    self._daemon.api.remove_volume(volume, force=True)
+
+    def _listed_containers(self) -> list[_Owned]:
+        with self._daemon.asking("list containers"):
+            found: list[dict[str, Any]] = self._daemon.api.containers(all=True, filters=self._filters())
+        return [(labels.run_of(each.get("Labels") or {}), each["Id"]) for each in found]
+
+    def _listed_volumes(self) -> list[_Owned]:
         with self._daemon.asking("list volumes"):
             found: list[dict[str, Any]] = self._daemon.api.volumes(filters=self._filters())["Volumes"] or []
-        for volume in found:
-            if labels.run_of(volume.get("Labels") or {}) not in kept:
-                with self._daemon.asking("remove a volume"):
-                    self._daemon.api.remove_volume(volume["Name"], force=True)
+        return [(labels.run_of(each.get("Labels") or {}), each["Name"]) for each in found]
 
     def _filters(self) -> dict[str, str]:
         return {"label": f"{labels.WORKER}={labels.worker_id(self._state_dir)}"}
