@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from taskward.cli.inspection import Problem, generous, inspect
+from taskward.executor.docker.features.rights import Rights
 
 TIMES = {"created": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z", "expires": "2026-02-01T00:00:00Z"}
 OTHER = "AAAAAAAAQAaAAAAAAAAAAA"
@@ -57,6 +58,21 @@ def test_scopes_that_are_missing_are_told(payload: dict[str, Any], scope: str) -
 
     assert problem.where == "scopes"
     assert problems((scope,), **payload) == []
+
+
+def test_a_worker_of_which_nothing_is_known_has_every_proxy() -> None:
+    features = dict.fromkeys(("taskclusterProxy", "balrogVPNProxy", "relengAPIProxy"), True)
+    scopes = ("docker-worker:feature:balrogVPNProxy", "docker-worker:relengapi-proxy:tooltool.download.public")
+
+    assert problems(scopes, features=features) == []
+
+
+def test_a_feature_that_no_worker_has_yet_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskward.executor.docker.features.ORDER", (Rights,))
+
+    (problem,) = problems(features={"dind": True, "dockerSave": True, "localLiveLog": False})
+
+    assert problem.text == "payload.features: dind, dockerSave are not enabled on this worker"
 
 
 def test_the_task_that_makes_the_image_should_be_a_dependency() -> None:
