@@ -89,14 +89,14 @@ class Link:
         """
         while True:
             end = self._received.find(b"\r\n\r\n")
+            if (len(self._received) if end < 0 else end) > MAX_HEAD_BYTES:
+                raise UpstreamError("the head of the answer is too long")
             if end >= 0:
                 parser = AnswerParser(method)
                 answer = parser.feed_head(bytes(self._received[: end + 4]))
                 del self._received[: end + 4]
                 if answer.status >= 200:
                     return answer, parser
-            elif len(self._received) > MAX_HEAD_BYTES:
-                raise UpstreamError("the head of the answer is too long")
             else:
                 self._receive_head()
 
