@@ -1,5 +1,6 @@
 """A camera or a sound card that is not there: what one program of the task plays, another records."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -11,7 +12,7 @@ from taskward.executor.loopback import Loopback
 _MOST_CARDS: Final = 32
 
 
-class _LoopbackFeature(Feature):
+class _LoopbackFeature(Feature, ABC):
     """What both have in common. The devices stay when the task has ended; the next one finds them."""
 
     scope: ClassVar[str]
@@ -21,9 +22,9 @@ class _LoopbackFeature(Feature):
         pool = self.task.settings.worker.task_queue_id
         return (either(self.task, f"{self.scope}:{pool}", self.scope),)
 
+    @abstractmethod
     def device(self) -> Loopback:
         """What is wanted."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Provides the device; a machine without the kernel's module is the wrong one for this task."""
