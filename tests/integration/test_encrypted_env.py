@@ -130,6 +130,12 @@ def test_no_task_and_no_other_process_reaches_the_key_or_the_door(stack: Stack) 
         assert "PermissionError decrypter/openpgp" in found, user
 
 
+def test_neither_who_decrypts_nor_who_runs_the_task_leaves_a_core_dump(stack: Stack) -> None:
+    for pid in (*stack.pids("decrypter"), *stack.pids("executor")):
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 ", limits, re.MULTILINE), limits
+
+
 @needs_root
 def test_the_key_belongs_to_a_user_of_its_own_and_only_its_public_half_is_readable(stack: Stack) -> None:
     (pid,) = stack.pids("decrypter")
