@@ -1,8 +1,10 @@
 """Images that tasks have made: from an artifact to the daemon, under a name of our own."""
 
+import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
@@ -119,7 +121,7 @@ def _load(site: Site, file: int, sha256: str, here: Platform) -> None:
     limits = Limits(images.max_unpacked_bytes, images.max_ratio, images.max_entries, float(images.timeout_s))
     rewriting = site.as_task(rewriter(limits, here))
     with rewriting, site.as_ourselves(loader(site.task.settings)) as loading:
-        read, write = os.pipe2(os.O_CLOEXEC)
+        read, write = _large_pipe()
         try:
             loading.send("load", read)
             rewriting.send("rewrite", file, write, sha256=sha256, name=name_of(sha256))
@@ -136,6 +138,13 @@ def _load(site: Site, file: int, sha256: str, here: Platform) -> None:
         raise EngineFailed(answer["away"])
     if "reason" in answer:
         raise ImageFailed(f"Error loading docker image. {printable(answer['reason'])}")
+
+
+def _large_pipe() -> tuple[int, int]:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    with suppress(OSError):  # a user may have used up what it may have of this memory
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIECE_BYTES)
+    return read, write
 
 
 def loader(settings: Settings) -> Callable[[socket], None]:
