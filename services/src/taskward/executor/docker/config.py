@@ -63,8 +63,8 @@ def _isolation(outfit: Outfit, network: Network, docker: DockerSettings) -> dict
         "Privileged": outfit.privileged,
         "Runtime": docker.privileged_runtime if outfit.privileged else "",
         "CapAdd": list(outfit.capabilities),
-        "CapDrop": list(_DROPPED),
-        "SecurityOpt": ["no-new-privileges", *outfit.security],
+        "CapDrop": [] if outfit.privileged else list(_DROPPED),
+        "SecurityOpt": [*(() if outfit.privileged else ("no-new-privileges",)), *outfit.security],
     }
 
 

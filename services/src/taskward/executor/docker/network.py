@@ -6,7 +6,6 @@ is taken only when no container is on it.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import secrets
@@ -20,6 +19,7 @@ from docker.errors import NotFound
 from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.front import Front
+from taskward.executor.docker.slots import try_lock
 from taskward.executor.errors import EngineFailed
 
 _PREFIX: Final = "tw"
@@ -69,7 +69,7 @@ class Networks:
             EngineFailed: none can be made.
         """
         for network in self._known():
-            lock = self._lock(network.name)
+            lock = try_lock(self._locks, network.name)
             if lock is not None:
                 if self._is_empty(network):
                     return network, lock
@@ -85,7 +85,7 @@ class Networks:
         known = list(self._known())
         try:
             for network in known:
-                lock = self._lock(network.name)
+                lock = try_lock(self._locks, network.name)
                 if lock is not None:
                     free.append((network, lock))
             for network, _ in free[ready:]:
@@ -107,7 +107,7 @@ class Networks:
 
     def _make(self) -> tuple[Network, int]:
         name = f"{_PREFIX}{secrets.token_hex(5)}"
-        lock = self._lock(name)
+        lock = try_lock(self._locks, name)
         if lock is None:
             raise EngineFailed(f"the new network {name} is locked by somebody else")
         try:
@@ -148,14 +148,3 @@ class Networks:
             return False
         proxy = self._front.member if self._front is not None else ""
         return all(each.get("Name") == proxy for each in found.values())
-
-    def _lock(self, name: str) -> int | None:
-        """The descriptor that holds the lock; None when somebody else does."""
-        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        return fd

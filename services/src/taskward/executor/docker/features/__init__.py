@@ -8,11 +8,14 @@ from typing import Final
 from taskward.executor.docker.features.artifacts import ContainerArtifacts
 from taskward.executor.docker.features.balrog import BalrogStageVPNProxy, BalrogVPNProxy
 from taskward.executor.docker.features.caches import ContainerCaches
+from taskward.executor.docker.features.capabilities import AllowPtrace, Capabilities
+from taskward.executor.docker.features.devices import ContainerDevices
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
 from taskward.executor.docker.features.proxy_peer import ProxyPeer
 from taskward.executor.docker.features.releng_api import RelengAPIProxy
 from taskward.executor.docker.features.rights import Rights
+from taskward.executor.docker.features.share import DiskLimit, OwnProcessor
 from taskward.executor.docker.features.taskcluster_proxy import ContainerTaskclusterProxy
 from taskward.executor.docker.features.testdroid import TestdroidProxy
 from taskward.executor.features.chain_of_trust import ChainOfTrust
@@ -25,5 +28,6 @@ from taskward.executor.features.superseder import Superseder
 ORDER: Final[tuple[type[Feature], ...]] = (
     ContainerLog, LiveLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
     BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches,
+    Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit,
     ResourceMonitor, ChainOfTrust, ContainerArtifacts,
 )  # fmt: skip
