@@ -47,7 +47,7 @@ def test_resolved_configuration_is_complete_and_without_secrets(settings: Settin
     provision(settings)
     file = resolved.path_of(settings)
     data = tomllib.loads(file.read_text())
-    shared = {"taskcluster", "worker", "claimer", "executor", "docker", "uploader", "environment"}
+    shared = {"taskcluster", "worker", "claimer", "executor", "docker", "images", "uploader", "environment"}
     assert set(data) == shared | {"gateway", "proxy", "signer", "keyholder", "decrypter"}
     assert Settings.load(file).worker == settings.worker
     secrets = [path.read_text().strip() for path in _files(settings.layout.state_dir / "secrets")]

@@ -135,6 +135,16 @@ def test_without_a_login_a_private_image_fails_at_once(customer: Customer, priva
     assert len(private.requests) <= 4
 
 
+def test_logins_that_lie_about_in_the_administrators_home_are_not_for_tasks(
+    customer: Customer, private: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = private.expected.removeprefix("Basic ")
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {private.host: {"auth": auth}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+
+    assert "no basic auth credentials" in customer.fails(push(private, Picture()))
+
+
 def test_a_wrong_login_fails_at_once_and_is_not_told(
     customers: Customers, configure: Configure, private: Registry, login: dict[str, str]
 ) -> None:

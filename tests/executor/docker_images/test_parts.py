@@ -2,12 +2,15 @@
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.bench import settings
 from executor.docker_images.archives import Member, archive
+from taskward.core.errors import ConfigurationError
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.layer import Count, Walk
 from taskward.executor.docker.images.platform import Platform
@@ -159,3 +162,19 @@ def test_a_layer_of_any_bytes_is_walked_or_refused(data: bytes) -> None:
         Walk(Count(10)).feed(data)
     except Refused:
         return
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ({"pull": "never"}, "[images] pull: must be 'always' or 'if-missing'"),
+        ({"registries": {"example.com": "relative"}}, "[images] registries: 'example.com' must name the absolute path"),
+        ({"registries": {"example": {"com": "/x"}}}, "keys with dots are to be quoted"),
+        ({"regitsries": {}}, "did you mean registries?"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(tmp_path: Path, images: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigurationError) as failure:
+        settings(tmp_path, {"images": images})
+
+    assert expected in str(failure.value)

@@ -42,7 +42,7 @@ def sections(settings: Settings) -> dict[str, dict[str, Any]]:
         "taskcluster": taskcluster,
         **{
             name: asdict(getattr(settings, name))
-            for name in ("worker", "claimer", "executor", "docker", "uploader", "environment")
+            for name in ("worker", "claimer", "executor", "docker", "images", "uploader", "environment")
         },
         "gateway": _gateway(settings) | _given(settings, "gateway"),
         "proxy": _proxy(settings) | _given(settings, "proxy"),

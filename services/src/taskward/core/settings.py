@@ -318,6 +318,12 @@ def _check(settings: Settings, where: str) -> None:
         raise ConfigurationError(f"{where}: [uploader] concurrency: must be 1 to 64")
     if settings.images.pull not in ("always", "if-missing"):
         raise ConfigurationError(f"{where}: [images] pull: must be 'always' or 'if-missing'")
+    for name, path in settings.images.registries.items():
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise ConfigurationError(
+                f"{where}: [images] registries: {name!r} must name the absolute path of a JSON file with username and "
+                "password; keys with dots are to be quoted"
+            )
     if settings.uploader.storage not in ("s3", "object"):
         raise ConfigurationError(f"{where}: [uploader] storage: must be 's3' or 'object'")
     if len(bytes(settings.layout.keyholder_socket)) > 100:
