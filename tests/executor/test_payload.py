@@ -73,7 +73,6 @@ def test_what_is_no_payload_at_all_is_refused(payload: Any) -> None:
     [
         ({"maxRunTime": 3601}, "task's maxRunTime of 3601 exceeded allowed maximum of 3600"),
         ({"features": {"runAsAdministrator": True}}, "payload.features.runAsAdministrator is for Windows"),
-        ({"rdpInfo": "x"}, "payload.rdpInfo is not supported"),
         ({"taskclusterProxyInterface": "docker-bridge"}, "taskclusterProxyInterface"),
     ],
 )
