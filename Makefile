@@ -4,10 +4,10 @@ PYTHON = "$$(cd -P .venv && pwd)/bin/python"
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo up down status check format test bench locks clean
+.PHONY: help setup tools demo up down status check format test images cluster-test bench locks clean
 
 help: ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## make .venv with the taskward command, and install what the worker needs
 	@ops/setup.sh
