@@ -38,8 +38,14 @@ format: tools ## let ruff put the sources into shape
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-test: tools ## run all tests (TESTS=tests/cli runs some)
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+test: tools ## run all tests (TESTS=tests/cli runs some) but those of the cluster
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster $(TESTS)
+
+images: tools ## build the images of docker-compose.yml from debootstrap and the locks, without any registry
+	@ops/images/build.sh
+
+cluster-test: tools ## build the images, run docker-compose.yml under a name of its own, test it, take it away
+	$(PYTHON) -m pytest tests/cluster
 
 bench: tools ## print the figures, each beside its limit (QUICK=1: a short round)
 	$(PYTHON) tests/bench/run.py $(if $(QUICK),--quick)

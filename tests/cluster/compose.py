@@ -160,8 +160,11 @@ class Cluster:
         return task_id
 
     def runs(self, task_id: str) -> list[dict[str, Any]]:
-        """What the queue knows of its runs."""
-        found: list[dict[str, Any]] = self.queue.status(task_id)["status"]["runs"]
+        """What the queue knows of its runs; nothing while it does not answer."""
+        try:
+            found: list[dict[str, Any]] = self.queue.status(task_id)["status"]["runs"]
+        except taskcluster.exceptions.TaskclusterConnectionError:
+            return []
         return found
 
     def resolution(self, task_id: str, run_id: int = 0, limit_s: float = 60.0) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from .compose import ROLES, Cluster, until
 
-FILES = 120
+FILES = 200
 ROUND_TRIP_S = 0.05
 
 
