@@ -20,10 +20,11 @@ from taskward.executor.watch import Termination, Watch
 
 
 class Customer:
-    """One task's user, log and watch; `abort` is why its run must stop."""
+    """One task's user, log and watch; `abort` is why its run must stop, `abort_when` tells that somebody cancels it."""
 
     def __init__(self, bench: Bench, scopes: Sequence[str] = ()) -> None:
         self.settings, self.abort = bench.settings, ""
+        self.abort_when: Callable[[], bool] = lambda: False
         run = bench.claim({"maxRunTime": 60}, scopes=list(scopes))
         record = bench.records.read(run)
         assert record is not None
@@ -31,7 +32,7 @@ class Customer:
         self.engine = NativeEngine(run, bench.layout, bench.settings.executor)
         self.task = Task(record, bench.settings, bench.redis, self.log, self.engine)
         self._before = signal.getsignal(signal.SIGTERM)
-        self.task.watch = Watch(Termination(), lambda: self.abort, self.log, 0)
+        self.task.watch = Watch(Termination(), self._reason, self.log, 0)
         self.daemon = Daemon(bench.settings.docker)
         self.images = Images(self.daemon, bench.settings)
         self.engine.prepare()
@@ -45,6 +46,9 @@ class Customer:
         self.engine.remove()
         self.daemon.close()
         self.log.close()
+
+    def _reason(self) -> str:
+        return "canceled" if self.abort_when() else self.abort
 
     def get(self, image: Image) -> Ensured:
         """The image, let go at once."""

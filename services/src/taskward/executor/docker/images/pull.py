@@ -12,7 +12,7 @@ from socket import socket
 from typing import Any, Final
 
 from taskward.core.settings import Settings
-from taskward.executor.docker.daemon import Daemon, DaemonRefused
+from taskward.executor.docker.daemon import Daemon, DaemonAway, DaemonRefused
 from taskward.executor.docker.images.conversation import messages
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.logins import Login
@@ -45,22 +45,23 @@ class PullFailed(ImageFailed):
 def puller(settings: Settings) -> Callable[[socket], None]:
     """What to call in a process of ours; it answers to ``pull`` and writes progress to the descriptor that it gets.
 
-    The file's time of change tells that the daemon still says something. The answer is empty, or has the ``reason``
-    why not.
+    The answer is empty, or has the ``reason`` why not, or, as ``away``, why the daemon could not be asked.
     """
+    stall_s = max(1.0, settings.images.stall_s)
 
     def pull(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
-        daemon, progress = Daemon(replace(settings.docker, timeout_s=settings.images.stall_s)), Progress()
+        daemon, progress = Daemon(replace(settings.docker, timeout_s=stall_s)), Progress()
         headers = {"X-Registry-Auth": request["login"]}
         try:
             for message in messages(daemon, "pull the image", "/images/create", request["params"], headers):
-                os.utime(received[0])
                 for line in progress.lines(message):
                     os.write(received[0], json.dumps({"line": line}).encode() + b"\n")
         except DaemonRefused as error:
             return {"reason": error.reason}, ()
-        except EngineFailed as error:
-            return {"reason": f"timeout: {error}"}, ()
+        except DaemonAway as error:
+            if "timed out" in str(error):  # the daemon passes on whatever a registry sends
+                return {"reason": f"timeout: the registry has sent nothing for {stall_s:.0f} seconds"}, ()
+            return {"away": str(error)}, ()
         return {}, ()
 
     return serve({"pull": pull}, float(settings.images.timeout_s))
@@ -72,6 +73,7 @@ def pull(site: Site, reference: Reference, login: Login | None, turn: Turn, look
     Raises:
         PullFailed: the registry cannot be reached now; some attempts were made.
         ImageFailed: it can never be had.
+        EngineFailed: the daemon is gone.
         TaskEnded: the run must stop; so does the pull.
     """
     pause_s, begun_s = _FIRST_PAUSE_S, time.monotonic()
@@ -93,38 +95,11 @@ def pull(site: Site, reference: Reference, login: Login | None, turn: Turn, look
 def _attempt(site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None]) -> str:
     """Why it did not succeed; empty if it did."""
     params = {"fromImage": reference.repository, "tag": reference.digest or reference.tag}
-    settings = site.task.settings
-    silent = _Silence(turn.fd, settings.images.stall_s)
-
-    def watch() -> None:
-        look()
-        silent.check()
-
-    try:
-        with site.as_ourselves(puller(settings)) as errands, site.looking(watch):
-            answer, _ = errands.ask("pull", turn.fd, params=params, login=_header(login))
-    except _Stalled:
-        return f"timeout: the registry has sent nothing for {settings.images.stall_s:.0f} seconds"
+    with site.as_ourselves(puller(site.task.settings)) as errands, site.looking(look):
+        answer, _ = errands.ask("pull", turn.fd, params=params, login=_header(login))
+    if "away" in answer:
+        raise EngineFailed(answer["away"])
     return str(answer.get("reason", ""))
-
-
-class _Stalled(Exception):
-    """Nothing comes any more."""
-
-
-class _Silence:
-    """Notices when a file was not touched for long."""
-
-    def __init__(self, file: int, longest_s: float) -> None:
-        self._file, self._longest_s = file, longest_s
-        self._seen, self._since_s = -1, time.monotonic()
-
-    def check(self) -> None:
-        touched = os.fstat(self._file).st_mtime_ns
-        if touched != self._seen:
-            self._seen, self._since_s = touched, time.monotonic()
-        elif time.monotonic() - self._since_s > self._longest_s:
-            raise _Stalled
 
 
 def _meaning(reason: str) -> str:
