@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskward.cli.inspection import Problem, generous, inspect
+from taskward.cli.inspection import Problem, at_work, generous, inspect
 from taskward.executor.docker.features.rights import Rights
 
 TIMES = {"created": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z", "expires": "2026-02-01T00:00:00Z"}
@@ -99,3 +99,20 @@ def test_a_workers_own_switches_count() -> None:
     (problem,) = inspect({**TIMES, "scopes": ["*"], "payload": payload}, locked)
 
     assert "Worker must be enabled to allow running of privileged tasks" in problem.text
+
+
+def test_a_worker_without_containers_takes_no_images() -> None:
+    settings = generous("p/q", {})
+    without = replace(settings, docker=replace(settings.docker, enabled=False))
+
+    (problem,) = inspect({**TIMES, "payload": {"image": "u", "maxRunTime": 60}}, without)
+
+    assert problem == Problem("payload.image", "this worker has no containers: [docker] enabled is off")
+
+
+def test_a_worker_gives_its_containers_a_proxy_where_it_runs() -> None:
+    settings = generous("p/q", {})
+    written = replace(settings, others={"proxy": {"port": 60024}})
+    task = {**TIMES, "payload": {"image": "u", "maxRunTime": 60, "features": {"taskclusterProxy": True}}}
+
+    assert list(inspect(task, at_work(written))) == []

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from taskward.cli.resolved import PROXY_PORT
 from taskward.core.clock import parse_time, utc_now
 from taskward.core.ids import RunId
 from taskward.core.record import Record
@@ -53,7 +54,7 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
             "state_dir": "/nonexistent",
             "max_run_time_s": _LONGEST_RUN_TIME_S,
         },
-        "proxy": {"container_port": 1, "upstreams": {key: {} for key in _UPSTREAMS}},
+        "proxy": {"container_port": PROXY_PORT, "upstreams": {key: {} for key in _UPSTREAMS}},
     }
     settings = Settings.parse(told, task_queue_id)
     switches = {each.name: True for each in fields(ExecutorSettings) if each.name.startswith("enable_")}
@@ -61,6 +62,12 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
     executor = ExecutorSettings(os_groups_allowed=allowed, **switches)  # type: ignore[arg-type]  # booleans, by names
     docker = DockerSettings(allow_privileged=True, allow_disable_seccomp=True)
     return replace(settings, executor=executor, docker=docker)
+
+
+def at_work(settings: Settings) -> Settings:
+    """With what a worker adds where it runs, see `resolved`: there, containers have a proxy."""
+    proxy = {"container_port": PROXY_PORT, **settings.others.get("proxy", {})}
+    return replace(settings, others={**settings.others, "proxy": proxy})
 
 
 def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Problem]:
@@ -85,6 +92,8 @@ def _of_container(definition: Mapping[str, Any], settings: Settings, payload: Pa
     scopes = [str(scope) for scope in definition.get("scopes", ())]
     for text in missing(payload, Granted(scopes, scopes, settings.worker.task_queue_id), settings.docker):
         yield Problem("scopes", text)
+    if payload.docker and not settings.docker.enabled:
+        yield Problem("payload.image", "this worker has no containers: [docker] enabled is off")
     image_task = payload.docker.image.task_id if payload.docker else ""
     if image_task and image_task not in definition.get("dependencies", ()):
         yield Problem(
