@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.containers import Pair
-from proxy.rig import RedisServer, Rig, free_port, running_proxy, running_redis
+from proxy.rig import RedisServer, Rig, running_proxy, running_redis
 from proxy.upstream import SimulatedTaskcluster, reply, simulated_taskcluster
 from simulators.networks import Networks, simulated_networks
 
@@ -19,7 +19,7 @@ def shared_rig(redis_server: RedisServer) -> Iterator[Rig]:
     settings = "retry_for_s = 1.0\n"
     with (
         simulated_taskcluster() as taskcluster,
-        running_proxy(redis_server, taskcluster, settings, container_port=free_port()) as rig,
+        running_proxy(redis_server, taskcluster, settings, container_port=0) as rig,
     ):
         yield rig
 

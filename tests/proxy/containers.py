@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.rig import Rig
 from simulators.networks import Namespace, Network, Networks
@@ -23,11 +24,16 @@ class Pair:
 
     def give(self, network: Network, run: str, upstreams: str = "taskcluster", **changed: str) -> None:
         task_id, run_id = run.split("/")
-        entry = {"taskId": task_id, "runId": run_id, "subnet": network.subnet, "gateway": network.gateway}
+        entry: dict[Any, Any] = {
+            "taskId": task_id,
+            "runId": run_id,
+            "subnet": network.subnet,
+            "gateway": network.gateway,
+        }
         entry |= {"bridge": network.bridge, "upstreams": upstreams, **changed}
         with self.rig.redis.client as client:
             client.delete(f"tw:peer:{network.gateway}")
-            client.hset(f"tw:peer:{network.gateway}", mapping=dict(entry))
+            client.hset(f"tw:peer:{network.gateway}", mapping=entry)
 
     def ask(self, who: Namespace, gateway: str, request: bytes = TASKCLUSTER, source: str = "") -> bytes:
         return talk(who.dial(gateway, self.port, source), request)

@@ -227,11 +227,15 @@ def running_proxy(
     container_port: int | None = None,
     prefix: Sequence[str] = (),
 ) -> Iterator[Rig]:
-    """A proxy process with task T/0 at 127.77.0.1 and its credentials ``task-client/T``."""
+    """A proxy process with task T/0 at 127.77.0.1 and its credentials ``task-client/T``.
+
+    `container_port` 0 is the port of native tasks.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tw"))
     port = free_port()
     config = folder / "taskward.toml"
     if container_port is not None:
+        container_port = container_port or port
         extra = f"container_port = {container_port}\n{extra}"
     config.write_text(
         f'[taskcluster]\nroot_url = "{taskcluster.root_url}"\n[proxy]\nport = {port}\n'

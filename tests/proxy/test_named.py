@@ -1,17 +1,18 @@
 """Servers that containers reach by name: who may, what they are told, and what happens when they do not behave."""
 
 import json
-import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.containers import Pair, status
 from proxy.rig import free_port, running_proxy
-from proxy.upstream import Peer, Received, SimulatedTaskcluster, raw, simulated_taskcluster
+from proxy.upstream import Peer, Received, Script, SimulatedTaskcluster, raw, simulated_taskcluster
 from simulators.balrog import LOGIN, Balrog
 from simulators.device_cloud import DeviceCloud, Phone
 from simulators.releng import ISSUING_TOKEN, RelengApi, TokenService
@@ -36,6 +37,7 @@ class Named:
     tokens: TokenService
     tooltool: RelengApi
     cloud: DeviceCloud
+    run: str = "alice/0"
 
     def ask(self, url: str, method: str = "GET", body: bytes = b"", fields: Sequence[str] = ()) -> bytes:
         """What container A gets for ``host/path``."""
@@ -46,12 +48,15 @@ class Named:
         return self.pair.ask(self.pair.a, self.pair.network_a.gateway, request)
 
     def allow(self, upstreams: str, *scopes: str) -> None:
-        self.pair.give(self.pair.network_a, "alice/0", upstreams)
-        self.pair.rig.store_credentials("alice/0", "task-client/alice", scopes)
+        """Container A is another run from now on, so that nothing of the one before is remembered."""
+        self.run = f"alice{secrets.token_hex(4)}/0"
+        self.pair.give(self.pair.network_a, self.run, upstreams)
+        self.pair.rig.store_credentials(self.run, "task-client/alice", scopes)
 
     def devices(self) -> dict[str, object]:
         with self.pair.rig.redis.client as client:
-            return {key.decode(): json.loads(text) for key, text in client.hgetall("tw:devices").items()}
+            held: dict[Any, Any] = client.hgetall("tw:devices")
+        return {key.decode(): json.loads(text) for key, text in held.items()}
 
 
 def content(answer: bytes) -> dict[str, object]:
@@ -192,8 +197,7 @@ def hang(_peer: Peer, _request: Received) -> bool:
         (raw(b""), 502),
     ],
 )
-def test_a_server_that_misbehaves_costs_one_clear_answer(named: Named, script: object, code: int) -> None:
-    assert callable(script)
+def test_a_server_that_misbehaves_costs_one_clear_answer(named: Named, script: Script, code: int) -> None:
     named.allow("balrogStageVPNProxy", STAGE_SCOPE)
     named.stage.next(*[script] * 5)
     before_s = time.monotonic()
@@ -241,7 +245,7 @@ def test_unknown_routes_are_not_found_and_the_worker_goes_on(named: Named, path:
     [(500, {}), (403, {}), (200, b"garbage"), (200, {"result": {}}), (200, {"result": {"token": "a\r\nb"}}), (200, [])],
 )
 def test_a_token_service_that_misbehaves_costs_one_clear_answer(named: Named, answer: tuple[int, object]) -> None:
-    named.allow(EVERYTHING, "docker-worker:relengapi-proxy:other" + os.urandom(3).hex())
+    named.allow(EVERYTHING, "docker-worker:relengapi-proxy:other" + secrets.token_hex(3))
     named.tokens.answers = [answer] * 3
     refused = named.ask("relengapi/tooltool/x")
     assert (status(refused), content(refused)["code"]) == (502, "NoToken")
@@ -256,7 +260,7 @@ def test_a_phone_is_reserved_and_released(named: Named) -> None:
     got = content(named.ask("testdroid/device", "POST", wish))
     assert (got["device"], got["proxyHost"]) == ({"id": 1, "displayName": "phone 1"}, "10.1.2.9")
     assert set(dict(got["proxies"])) == {"adb", "marionette"}  # type: ignore[call-overload]  # a dict
-    assert "alice/0" in named.devices()
+    assert named.run in named.devices()
     assert status(named.ask("testdroid/device", "POST", wish)) == 409
     assert content(named.ask("testdroid/device/properties"))["Codename"] == "flame"
     assert named.ask("testdroid/device/release", "POST").endswith(b"Device released")
@@ -323,9 +327,9 @@ def test_the_executor_ends_what_a_run_has(named: Named) -> None:
     control = named.pair.rig.control
     assert control("POST", "/runs/bob/0/end").body == b'{"released":false}\n'
     named.cloud.faults = {f"/api/v2/me/device-sessions/{next(iter(named.cloud.sessions))}/release": (500, {})}
-    assert control("POST", "/runs/alice/0/end").status == 503
+    assert control("POST", f"/runs/{named.run}/end").status == 503
     named.cloud.faults = {}
-    assert control("POST", "/runs/alice/0/end").body == b'{"released":true}\n'
+    assert control("POST", f"/runs/{named.run}/end").body == b'{"released":true}\n'
     assert (named.devices(), named.cloud.sessions) == ({}, {})
 
 

@@ -88,8 +88,10 @@ def build_app(settings: Settings, redis: store.Store, vault: Vault) -> ProxyApp:
 
 def _open_listeners(settings: Settings) -> list[socket.socket]:
     with ExitStack() as opened:
-        listeners = [opened.enter_context(listener.task_listener(settings.port, settings.interface))]
-        if settings.container_port is not None:
+        shared = settings.container_port == settings.port
+        interface = "" if shared else settings.interface
+        listeners = [opened.enter_context(listener.task_listener(settings.port, interface))]
+        if settings.container_port is not None and not shared:
             listeners.append(opened.enter_context(listener.task_listener(settings.container_port, "")))
         if settings.status_socket is not None:
             listeners.append(opened.enter_context(listener.status_listener(settings.status_socket)))

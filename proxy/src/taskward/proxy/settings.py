@@ -20,8 +20,8 @@ class Settings:
     Relative paths count from the process's working directory. `requests_per_task` are served at a time, more of one
     task wait for their turn. `interface` is the network device that the task port is bound to; the empty
     string binds it to none, which only makes sense behind a firewall. Containers are served at `container_port`, on
-    every address of this host (strangers are hung up on); without it there is nothing for them. `upstreams` are servers
-    beside Taskcluster that containers reach by name.
+    every address of this host (strangers are hung up on), which may be the same port; without it there is nothing for
+    them. `upstreams` are servers beside Taskcluster that containers reach by name.
     """
 
     root_url: RootUrl

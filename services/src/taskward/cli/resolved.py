@@ -130,7 +130,14 @@ def _gateway(settings: Settings) -> dict[str, Any]:
 
 
 def _proxy(settings: Settings) -> dict[str, Any]:
-    return {"port": PROXY_PORT, **_queue(settings, "proxy")}
+    port = _given(settings, "proxy").get("port", PROXY_PORT)
+    return {"port": port, "container_port": _container_port(settings, port), **_queue(settings, "proxy")}
+
+
+def _container_port(settings: Settings, port: int) -> int | None:
+    """The same, on all devices, where there are containers; where there are none, nothing is opened for them."""
+    daemon = Path(settings.docker.host.removeprefix("unix://"))
+    return port if settings.docker.enabled and os.geteuid() == 0 and daemon.is_socket() else None
 
 
 def _signer(settings: Settings) -> dict[str, Any]:

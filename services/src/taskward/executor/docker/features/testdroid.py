@@ -38,9 +38,9 @@ class TestdroidProxy(UpstreamFeature):
     def stop(self) -> None:
         """The phone goes back, whatever the task has done; if it cannot, the proxy sees to it later."""
         control = ProxyControl(self.task.settings.others.get("proxy", {}))
-        for _ in range(_RELEASE_ATTEMPTS):
-            problem = control.end(self.task.run)
-            if not problem:
+        for _ in range(_RELEASE_ATTEMPTS - 1):
+            if not control.end(self.task.run):
                 return
             time.sleep(_PAUSE_S)
-        self.task.log.warn(f"The device of this task could not be released yet: {problem}")
+        if problem := control.end(self.task.run):
+            self.task.log.warn(f"The device of this task could not be released yet: {problem}")

@@ -64,12 +64,11 @@ class UpstreamFeature(ProxyPeer):
             TaskEnded: the upstream does not answer as it should, or the run must stop.
         """
         control = ProxyControl(self.task.settings.others.get("proxy", {}))
-        for attempt in range(_ATTEMPTS):
-            problem = control.why_not_ready(self.key)
-            if not problem:
-                return
+        attempts = 1
+        while problem := control.why_not_ready(self.key):
             if self.task.watch is not None:
                 self.task.watch.check()
-            if attempt + 1 < _ATTEMPTS:
-                time.sleep(_PAUSE_S)
-        raise refused(f"{self.failure} {problem}")
+            if attempts == _ATTEMPTS:
+                raise refused(f"{self.failure} {problem}")
+            attempts += 1
+            time.sleep(_PAUSE_S)
