@@ -8,9 +8,13 @@ from socket import socket
 
 import pytest
 
+from executor.bench import settings
+from simulators.docker import busybox_image, connect
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.settings import ExecutorSettings
+from taskward.executor.docker.engine import DockerEngine
+from taskward.executor.docker.sweep import Containers
 from taskward.executor.engine import Ended, Engine, Process, Program
 from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.native import NativeEngine
@@ -29,9 +33,18 @@ def make_scripted(state_dir: Path) -> Engine:
     return ScriptedEngine(Layout(state_dir).task_directory(RUN), SCRIPT)
 
 
-@pytest.fixture(params=[make_native, make_scripted])
-def make(request: pytest.FixtureRequest, state_dir: Path) -> Callable[[], Engine]:
-    return lambda: request.param(state_dir)
+def make_docker(state_dir: Path) -> Engine:
+    engine = DockerEngine(RUN, settings(state_dir, {"docker": {"enabled": True}}))
+    with connect() as client:
+        engine.outfit.image = busybox_image(client)
+    return engine
+
+
+@pytest.fixture(params=[make_native, make_scripted, pytest.param(make_docker, marks=pytest.mark.root)])
+def make(request: pytest.FixtureRequest, state_dir: Path) -> Iterator[Callable[[], Engine]]:
+    yield lambda: request.param(state_dir)
+    if request.param is make_docker:
+        Containers(settings(state_dir, {"docker": {"enabled": True}})).close()  # its networks
 
 
 @pytest.fixture
@@ -67,11 +80,11 @@ def test_a_program_ends_with_its_exit_code(engine: Engine, log: int, name: str, 
 def test_output_goes_to_the_log(engine: Engine, log: int) -> None:
     wait(engine.start(Program(("echo", "hello"), ENVIRONMENT), log))
 
-    assert os.pread(log, 100, 0) == b"hello\n"
+    assert os.pread(log, 100, 0).replace(b"\r\n", b"\n") == b"hello\n"
 
 
 def test_a_missing_program_is_told(engine: Engine, log: int) -> None:
-    with pytest.raises(CommandNotStarted, match="No such file"):
+    with pytest.raises(CommandNotStarted, match=r"No such file|not found"):
         engine.start(Program(("no-such-program",), ENVIRONMENT), log)
 
 

@@ -51,7 +51,9 @@ class Container:
         with self._daemon.asking("attach to the container"):
             stream = self._daemon.api.attach_socket(self.name, {"stdout": 1, "stderr": 1, "stream": 1})
             descriptor = os.dup(stream.fileno())
+            connection = getattr(stream, "_sock", stream)  # closing the stream alone leaves what is behind it open
             stream.close()
+            connection.close()
         os.set_blocking(descriptor, True)
         return descriptor
 

@@ -45,7 +45,7 @@ class DockerEngine:
     def __init__(self, run: RunId, settings: Settings, daemon: Daemon | None = None) -> None:
         self._run, self._settings = run, settings
         state_dir = settings.layout.state_dir
-        self.daemon = daemon or Daemon(settings.docker)
+        self.daemon, self._closes_daemon = daemon or Daemon(settings.docker), daemon is None
         self.host = NativeEngine(run, settings.layout, settings.executor)
         self.container = Container(self.daemon, labels.container_name(state_dir, run))
         self.outfit = Outfit()
@@ -166,6 +166,8 @@ class DockerEngine:
             os.close(self._network_lock)
             self._network_lock, self._network = -1, None
         self.host.remove()
+        if self._closes_daemon:
+            self.daemon.close()
 
     def _cgroup_parent(self) -> str:
         if not self.daemon.shares_cgroups:
