@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from executor.bench import settings
 from executor.docker_images.archives import Member, archive
 from taskward.core.errors import ConfigurationError
+from taskward.core.settings import ImageSettings
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.layer import Count, Walk
+from taskward.executor.docker.images.logins import login_for
 from taskward.executor.docker.images.platform import Platform
 from taskward.executor.docker.images.progress import Progress
 from taskward.executor.docker.images.reference import Reference
 from taskward.executor.docker.images.turn import Turns
+from taskward.executor.docker.request import Image
 from taskward.executor.mounts.errands import Refused
 
 
@@ -25,7 +28,16 @@ from taskward.executor.mounts.errands import Refused
     [
         ("ubuntu", "ubuntu:latest", "", "ubuntu", "ubuntu:latest"),
         ("ubuntu:14.04", "ubuntu:14.04", "", "ubuntu", "ubuntu:14.04"),
-        ("docker.io/library/ubuntu:1", "docker.io/library/ubuntu:1", "docker.io", "library/ubuntu", "ubuntu:1"),
+        ("docker.io/library/ubuntu:1", "ubuntu:1", "", "ubuntu", "ubuntu:1"),
+        ("library/ubuntu:1", "ubuntu:1", "", "ubuntu", "ubuntu:1"),
+        ("index.docker.io/people/image", "people/image:latest", "", "people/image", "people/image:latest"),
+        (
+            "docker.io/example.com/x",
+            "docker.io/example.com/x:latest",
+            "docker.io",
+            "example.com/x",
+            "docker.io/example.com/x:latest",
+        ),
         ("people/image", "people/image:latest", "", "people/image", "people/image:latest"),
         ("localhost/x:1", "localhost/x:1", "localhost", "x", "localhost/x:1"),
         ("localhost:5000/x", "localhost:5000/x:latest", "localhost:5000", "x", "localhost:5000/x:latest"),
@@ -41,6 +53,47 @@ def test_names_are_understood_as_the_daemon_does(written: str, asked: str, host:
     assert reference.names([listed], [])
     assert not reference.names(["other:latest"], [f"{path}@sha256:{'0' * 64}"])
     assert not reference.names(None, None)
+
+
+@pytest.mark.parametrize("name", ["people/image:1", "docker.io/people/image:1", "index.docker.io/people/image:1"])
+def test_an_image_of_docker_hub_needs_its_scope_however_it_is_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "login"
+    path.touch(0o600)
+    path.write_text('{"username": "u", "password": "p"}')
+    images = ImageSettings(registries={"registry.hub.docker.com/people": str(path)})
+    reference, wanted = Reference.parse(name), Image("docker-image", name=name)
+
+    with pytest.raises(ImageFailed, match="Not authorized to use"):
+        login_for(reference, images, [], wanted)
+    login = login_for(reference, images, [f"docker-worker:image:{name}"], wanted)
+    assert login is not None
+    assert login.account == "u@registry.hub.docker.com"
+    assert "'p'" not in repr(login)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("example.com/people/image", "example.com/people"),
+        ("example.com/people/image", "example.com"),
+        ("example.com/people/image", "example.com/"),
+        ("example.com/image", "example.com"),
+        ("example.com/image", None),
+        ("example.com/others/image", None),
+        ("people/image", None),
+        ("ubuntu", None),
+    ],
+)
+def test_the_login_of_the_nearest_entry_is_used(tmp_path: Path, name: str, entry: str | None) -> None:
+    known = {"example.com/people", "elsewhere.com"} if entry is None else {entry, "example.com:443", "com"}
+    images = ImageSettings(registries=dict.fromkeys(known, str(tmp_path / "missing")))
+    wanted = Image("docker-image", name=name)
+
+    if entry is None:
+        assert login_for(Reference.parse(name), images, [], wanted) is None
+    else:
+        with pytest.raises(ImageFailed, match="Not authorized"):
+            login_for(Reference.parse(name), images, [], wanted)
 
 
 def test_a_digest_says_more_than_the_tag_beside_it() -> None:

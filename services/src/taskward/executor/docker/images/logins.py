@@ -45,7 +45,7 @@ def login_for(reference: Reference, settings: ImageSettings, scopes: Sequence[st
     name = _entry(reference, settings)
     if name is None:
         return None
-    if not satisfies(scopes, f"docker-worker:image:{reference}"):
+    if not satisfies(scopes, f"docker-worker:image:{reference.written}"):
         raise ImageFailed(not_authorized(wanted))
     return _read(name, settings.registries[name])
 

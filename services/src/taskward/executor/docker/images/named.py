@@ -76,7 +76,7 @@ class Named:
             if item is not None:
                 item.close()
             raise ImageFailed(misfit)
-        self._site.say(f"{self._reference} exists in the cache.")
+        self._site.say(f"{self._reference.written} exists in the cache.")
         return Ensured.of(facts, item)
 
     def _pulled(self, before: Brought | None) -> Ensured:

@@ -1,7 +1,7 @@
 """Names of images, as the daemon understands them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from taskward.executor.docker.images.errors import ImageFailed
@@ -24,17 +24,19 @@ _HUB: Final = ("docker.io/", "index.docker.io/")
 
 @dataclass(frozen=True)
 class Reference:
-    """An image in a registry.
+    """An image in a registry. However a task writes a name, the same image is the same reference.
 
     Attributes:
-        repository: as it was written, with the registry's host if that was.
+        repository: as the daemon lists it, with the registry's host unless that is Docker Hub.
         tag: empty only if there is a digest.
         digest: ``sha256:…``, or empty.
+        written: the name as the task has it, with a tag.
     """
 
     repository: str
     tag: str
     digest: str
+    written: str = field(compare=False)
 
     @classmethod
     def parse(cls, name: str) -> Self:
@@ -46,39 +48,43 @@ class Reference:
         found = _NAME.fullmatch(name)
         if found is None or len(found["repository"]) > _LONGEST:
             raise ImageFailed(f"{name[:300]!r} is no name of an image: expected [host/]path[:tag][@sha256:digest]")
-        digest = found["digest"] or ""
-        reference = cls(found["repository"], found["tag"] or ("" if digest else "latest"), digest)
-        if reference.familiar in ("sha256", "sha512"):
+        repository, digest = _familiar(found["repository"]), found["digest"] or ""
+        if repository in ("sha256", "sha512"):
             raise ImageFailed(f"{name!r} is the id of an image: tasks name images of registries")
-        if reference.familiar.startswith(OWN):
+        if repository.startswith(OWN):
             raise ImageFailed(f"{name!r} is a name that only the worker gives: use the image's task or index entry")
-        return reference
+        tag = found["tag"] or ("" if digest else "latest")
+        return cls(repository, tag, digest, name if found["tag"] or digest else f"{name}:latest")
 
     @property
     def host(self) -> str:
-        """Of the registry; empty when none was written."""
-        first, _, rest = self.repository.partition("/")
-        return first if rest and (set(first) & set(".:") or first == "localhost") else ""
+        """Of the registry; empty for Docker Hub."""
+        return _host(self.repository)
 
     @property
     def path(self) -> str:
         """The repository inside its registry."""
         return self.repository.removeprefix(f"{self.host}/") if self.host else self.repository
 
-    @property
-    def familiar(self) -> str:
-        """The repository as the daemon lists it."""
-        short = self.repository
-        for prefix in _HUB:
-            short = short.removeprefix(prefix)
-        return short.removeprefix("library/")
-
     def names(self, tags: list[str] | None, digests: list[str] | None) -> bool:
         """Whether an image that the daemon lists with these names is this one, and not one whose id looks like it."""
         if self.digest:
-            return f"{self.familiar}@{self.digest}" in (digests or ())
-        return f"{self.familiar}:{self.tag}" in (tags or ())
+            return f"{self.repository}@{self.digest}" in (digests or ())
+        return f"{self.repository}:{self.tag}" in (tags or ())
 
     def __str__(self) -> str:
         """What the daemon is asked for; a digest says more than the tag beside it."""
         return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
+
+
+def _host(repository: str) -> str:
+    first, _, rest = repository.partition("/")
+    return first if rest and (set(first) & set(".:") or first == "localhost") else ""
+
+
+def _familiar(repository: str) -> str:
+    """Docker Hub has several names, and ``library/`` for what has none."""
+    short = repository
+    for prefix in _HUB:
+        short = short.removeprefix(prefix)
+    return repository if _host(short) and short != repository else short.removeprefix("library/")
