@@ -3,11 +3,13 @@
 Without a daemon these tests are skipped, and say why; in continuous integration (``CI``) they fail instead.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
@@ -33,9 +35,9 @@ _APPLETS: Final = (
 @pytest.fixture(scope="session")
 def daemon() -> Iterator[APIClient]:
     """A client of the daemon."""
-    client = connect()
-    yield client
-    client.close()
+    with connect() as client:
+        _remove_orphans(client)
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +66,15 @@ def busybox_image(client: APIClient) -> str:
     except docker.errors.ImageNotFound:
         client.import_image_from_data(archive, repository=REPOSITORY, tag=tag)
     return name
+
+
+def _remove_orphans(client: APIClient) -> None:
+    """Networks of workers that were killed with their tests: their state is gone."""
+    for network in client.networks(filters={"label": "taskward.state"}):
+        state_dir = Path(network["Labels"]["taskward.state"])
+        if state_dir.is_relative_to(tempfile.gettempdir()) and not state_dir.exists():
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_network(network["Id"])
 
 
 def _missing(reason: str) -> NoReturn:

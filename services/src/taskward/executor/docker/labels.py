@@ -9,6 +9,7 @@ from taskward.core.ids import RunId
 
 RUN: Final = "taskward.run"
 WORKER: Final = "taskward.worker"
+STATE: Final = "taskward.state"
 
 
 def worker_id(state_dir: Path) -> str:
@@ -17,8 +18,8 @@ def worker_id(state_dir: Path) -> str:
 
 
 def of_worker(state_dir: Path) -> dict[str, str]:
-    """On everything that outlives a run."""
-    return {WORKER: worker_id(state_dir)}
+    """On everything that outlives a run; people find its worker by the directory."""
+    return {WORKER: worker_id(state_dir), STATE: str(state_dir)}
 
 
 def of_run(state_dir: Path, run: RunId) -> dict[str, str]:
