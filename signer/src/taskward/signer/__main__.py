@@ -7,7 +7,9 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -45,6 +47,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "forwarded_allow_ips": "",
             "proc_name": "taskward-signer",
         }
+        if settings.tls:
+            self._options |= settings.tls.options()
         super().__init__()
 
     def load_config(self) -> None:
@@ -53,6 +57,14 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:  # a Flask, which gunicorn's own types do not take for a WSGI application
         return build(self._settings)
+
+
+def _door(settings: SignerSettings) -> AbstractContextManager[socket.socket]:
+    if settings.tls:
+        settings.tls.check()
+        return settings.tls.open()
+    assert settings.socket is not None  # noqa: S101 - the settings have one or the other
+    return listening(settings.socket, settings.socket_mode, settings.socket_gid)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -69,14 +81,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)  # until gunicorn has its own
     try:
         settings = SignerSettings.read(arguments.config)
-        if not settings.allowed_uids:
-            logging.warning("allowed_users is empty: everybody is refused")
+        if not (settings.allowed_clients if settings.tls else settings.allowed_uids):
+            logging.warning("allowed_users or allowed_clients is empty: everybody is refused")
         for missing in drop_privileges():
             logging.warning("not available here: %s", missing)
         hold(settings.state_dir)
         for record in open_records(settings.state_dir):
             record.close()
-        with listening(settings.socket, settings.socket_mode, settings.socket_gid) as listener:
+        with _door(settings) as listener:
             _Server(settings, listener.detach()).run()
     except (SettingsError, BrokenChainError) as error:
         print(f"signer: {error}", file=sys.stderr)  # noqa: T201

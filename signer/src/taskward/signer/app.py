@@ -14,8 +14,8 @@ payload hash and, for temporary credentials, ``ext``. Answers ::
 
 ``omitted`` names documents that cannot exist for this task (OpenPGP bears no line above 19 993 bytes) while others
 can. ``GET /v1/keys`` answers with the keyholder's ``keys.json``. ``GET /healthz`` says ``ok`` when the keyholder
-listens; ``GET /metrics`` is for Prometheus. These two are for whoever can open the socket, the others for
-``allowed_users``.
+listens; ``GET /metrics`` is for Prometheus. These two are for whoever can open the socket (from another
+host: has a certificate of ours), the others for ``allowed_users`` and ``allowed_clients``.
 
 Anything else is ``{"error": {"code", "message", "retryable"}}``: 400 malformed or unsignable, 401 the Hawk header
 proves nothing, 403 not allowed for this caller, run or manifest, 409 signed otherwise before or replayed; and, worth
@@ -25,13 +25,13 @@ repeating, 429 too many requests, 503 something that is needed does not answer.
 import logging
 import sqlite3
 import time
+from collections.abc import Mapping
 
 from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
 from taskward.signer.answers import (
     AnswerError,
-    ForbiddenError,
     InvalidRequestError,
     RefusedError,
     TooManyError,
@@ -39,9 +39,9 @@ from taskward.signer.answers import (
 )
 from taskward.signer.certifier import Certifier
 from taskward.signer.jsontext import canonical
+from taskward.signer.peer import allowed_peer
 from taskward.signer.rate import RateLimit
 from taskward.signer.request import MAX_REQUEST_BYTES
-from taskward.signer.sockets import peer_uid
 
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
@@ -101,14 +101,14 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
 
 def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
-    uid = -1
+    caller: Mapping[str, int | str] = {"uid": -1}
     try:
         rate.take()
-        uid = _caller(certifier)
+        caller = _caller(certifier)
         return certifier.certify(request.headers.get("Authorization"), _body(request))
     except RefusedError as error:
         _log.warning("refused: %s", error)
-        certifier.audit.append("refused", uid=uid, code=error.code, message=error.message[:500], **error.about)
+        certifier.audit.append("refused", **caller, code=error.code, message=error.message[:500], **error.about)
         raise
     except TooManyError:
         raise
@@ -120,11 +120,8 @@ def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
         raise TryLaterError("state-unavailable", f"the signer cannot keep its records: {error}") from error
 
 
-def _caller(certifier: Certifier) -> int:
-    uid = peer_uid(request.environ["gunicorn.socket"])
-    if uid not in certifier.settings.allowed_uids:
-        raise ForbiddenError("caller-not-allowed", f"uid {uid} is not one of allowed_users")
-    return uid
+def _caller(certifier: Certifier) -> Mapping[str, int | str]:
+    return allowed_peer(request.environ["gunicorn.socket"], certifier.settings)
 
 
 def _body(incoming: Request) -> bytes:

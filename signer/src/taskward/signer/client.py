@@ -9,6 +9,7 @@ import io
 import json
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,25 @@ class Document:
     content: bytes
 
 
-class SignerClient:
-    """One signer behind its Unix socket; safe for use by several threads, one connection a call."""
+@dataclass(frozen=True)
+class TlsAddress:
+    """A signer on another host: whom we call, the authority of its certificate, and ours with its key."""
 
-    def __init__(self, socket_path: Path | str, timeout_s: float = 120) -> None:
-        self._path = str(socket_path)
+    host: str
+    port: int
+    ca_file: Path
+    certificate_file: Path
+    key_file: Path
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class SignerClient:
+    """One signer behind its Unix socket, or on another host; safe for several threads, one connection a call."""
+
+    def __init__(self, address: Path | str | TlsAddress, timeout_s: float = 120) -> None:
+        self._address = address
         self._timeout_s = timeout_s
 
     def certify(
@@ -119,22 +134,35 @@ class SignerClient:
         return self._ask("GET", "/v1/keys", None, {})
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, Any]:
-        connection = _UnixConnection(self._path, self._timeout_s)
+        connection: http.client.HTTPConnection | None = None
         try:
+            connection = self._connection()
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
             text = response.read(_MAX_ANSWER_BYTES)
             answer: dict[str, Any] = json.loads(text)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise SignerUnavailable(f"the signer at {self._path} does not answer: {error!r}") from error
+            raise SignerUnavailable(f"the signer at {self._address} does not answer: {error!r}") from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
         if response.status == http.HTTPStatus.OK:
             return answer
         problem = answer.get("error", {})
         if problem.get("retryable", response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR):
             raise SignerUnavailable(f"{problem.get('code')}: {problem.get('message')}")
         raise SignerRefused(str(problem.get("code")), str(problem.get("message")))
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """The files are read each time, so that certificates may be renewed."""
+        address = self._address
+        if not isinstance(address, TlsAddress):
+            return _UnixConnection(str(address), self._timeout_s)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(address.ca_file)
+        context.load_cert_chain(address.certificate_file, address.key_file)
+        return http.client.HTTPSConnection(address.host, address.port, timeout=self._timeout_s, context=context)
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -6,11 +6,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from taskward.signer.sections import Section, SettingsError
+from taskward.signer.tls import TlsDoor
 
 _KEYS = (
     "socket",
     "socket_mode",
     "socket_group",
+    "listen",
+    "certificate_file",
+    "key_file",
+    "client_ca_file",
+    "allowed_clients",
     "state_dir",
     "keyholder_socket",
     "public_keys_dir",
@@ -36,6 +42,11 @@ class SignerSettings:
     state_dir = "/var/lib/taskward/signer"
     keyholder_socket = "/run/taskward/keyholder.sock"
     public_keys_dir = "/var/lib/taskward/public-keys"
+    listen = "0.0.0.0:60025"            # instead of socket, for callers on other hosts: mutual TLS with
+    certificate_file = "/etc/…"         # our certificate,
+    key_file = "/etc/…"                 # its key,
+    client_ca_file = "/etc/…"           # the authority of the callers' certificates, and
+    allowed_clients = ["w1.example"]    # the DNS names that these may have; an empty list refuses everybody
     allowed_users = ["tw-uploader"]     # names or uids; an empty list refuses everybody
     rate_per_minute = 600               # optional
     verify_artifacts = "never"          # optional; "always" downloads and hashes every artifact
@@ -50,13 +61,15 @@ class SignerSettings:
     task_queue_id: str
     worker_group: str
     worker_id: str
-    socket: Path
+    socket: Path | None
+    tls: TlsDoor | None
     socket_mode: int
     socket_gid: int | None
     state_dir: Path
     keyholder_socket: Path
     public_keys_dir: Path
     allowed_uids: frozenset[int]
+    allowed_clients: frozenset[str]
     rate_per_minute: int
     verifies_artifacts: bool
     artifact_hosts: frozenset[str]
@@ -74,19 +87,27 @@ class SignerSettings:
             task_queue_id=worker.text("task_queue_id"),
             worker_group=worker.text("worker_group"),
             worker_id=worker.text("worker_id"),
-            socket=section.path("socket"),
+            socket=_socket(section),
+            tls=TlsDoor.read(section),
             socket_mode=section.mode("socket_mode", "0660"),
             socket_gid=section.gid("socket_group"),
             state_dir=section.path("state_dir"),
             keyholder_socket=section.path("keyholder_socket"),
             public_keys_dir=section.path("public_keys_dir"),
             allowed_uids=section.users("allowed_users"),
+            allowed_clients=frozenset(section.texts("allowed_clients")),
             rate_per_minute=section.integer("rate_per_minute", 600),
             verifies_artifacts=section.choice("verify_artifacts", ("never", "always"), "never") == "always",
             artifact_hosts=frozenset(section.texts("artifact_hosts")),
             credentials=credentials(section),
             environment=_environment(section),
         )
+
+
+def _socket(section: Section) -> Path | None:
+    if section.has("socket") and section.has("listen"):
+        raise SettingsError(f"{section.where} has both socket and listen; the signer has one door: remove one of them")
+    return None if section.has("listen") else section.path("socket")
 
 
 def _environment(section: Section) -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""Who is at the other end of a connection: a user of this host, or, from another host, a client certificate."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from taskward.signer.answers import ForbiddenError
+from taskward.signer.settings import SignerSettings
+from taskward.signer.sockets import peer_uid
+
+
+def allowed_peer(connection: Any, settings: SignerSettings) -> Mapping[str, int | str]:
+    """Who calls, for the audit log: ``{"uid": …}`` or ``{"client": …}``.
+
+    The kernel vouches for the uid, our certificate authority for the name. Raises `ForbiddenError` for anybody whom the
+    configuration does not name.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        names = _names(connection.getpeercert() or {})
+        known = sorted(names & settings.allowed_clients)
+        if not known:
+            raise ForbiddenError("caller-not-allowed", f"{' '.join(sorted(names))!r} is not one of allowed_clients")
+        return {"client": known[0]}
+    uid = peer_uid(connection)
+    if uid not in settings.allowed_uids:
+        raise ForbiddenError("caller-not-allowed", f"uid {uid} is not one of allowed_users")
+    return {"uid": uid}
+
+
+def _names(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """The DNS names among the alternative names of the subject; a common name proves nothing."""
+    return frozenset(value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")

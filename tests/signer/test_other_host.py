@@ -1,0 +1,157 @@
+"""The signer on a host of its own: mutual TLS, and callers by the names in their certificates."""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from signer import processes
+from signer.authority import Authority
+from signer.callers import refusal
+from signer.processes import Service
+from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster
+from taskward.signer.client import SignerClient, SignerUnavailable, TlsAddress
+
+
+@pytest.fixture
+def authority(directory: Path) -> Authority:
+    return Authority(directory, "authority")
+
+
+@pytest.fixture
+def config(directory: Path, authority: Authority, keyholder: Service, taskcluster: SimulatedTaskcluster) -> Path:
+    """Of a signer that listens on loopback, and serves the bearer of one name."""
+    certificate, key = authority.issue("signer", "127.0.0.1")
+    keys = {
+        "keyholder_socket": keyholder.directory / "keyholder.sock",
+        "public_keys_dir": keyholder.directory / "public",
+    }
+    door = {"certificate_file": certificate, "key_file": key, "client_ca_file": authority.file}
+    section = {name: str(path) for name, path in (keys | door).items()}
+    file = processes.write_config(
+        directory,
+        taskcluster.root_url,
+        signer={**section, "listen": f"127.0.0.1:{_free_port()}", "allowed_clients": ["worker.example"]},
+    )
+    mine = f"socket = {json.dumps(str(directory / 'signer.sock'))}\n"
+    assert mine in file.read_text()
+    file.write_text(file.read_text().replace(mine, ""))
+    return file
+
+
+@pytest.fixture
+def address(config: Path, authority: Authority) -> Iterator[TlsAddress]:
+    """A running signer, as the worker `worker.example` calls it."""
+    port = _port_of(config)
+    with open(config.with_name("signer.log"), "ab") as output:
+        argv = [sys.executable, "-m", "taskward.signer", "--config", str(config)]
+        process = subprocess.Popen(argv, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            assert process.poll() is None, config.with_name("signer.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield TlsAddress("127.0.0.1", port, authority.file, *authority.issue("worker", "worker.example"))
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_a_worker_with_its_certificate_gets_signatures(
+    address: TlsAddress, taskcluster: SimulatedTaskcluster, task: SimulatedTask
+) -> None:
+    client = SignerClient(address)
+    credentials = taskcluster.run_credentials(task)
+    documents = client.certify(task.task_id, 0, credentials, [])
+    assert documents == client.certify(task.task_id, 0, credentials, [])
+    assert client.keys()["openpgp"]["fingerprint"]
+
+
+def test_a_certificate_for_another_name_is_refused_and_recorded(
+    address: TlsAddress, authority: Authority, taskcluster: SimulatedTaskcluster, task: SimulatedTask, config: Path
+) -> None:
+    certificate, key = authority.issue("worker.example", "other.example")  # the common name does not count
+    client = SignerClient(replace(address, certificate_file=certificate, key_file=key))
+    assert refusal(client, task, taskcluster.run_credentials(task)) == "caller-not-allowed"
+    assert "other.example" in (config.parent / "state/audit.jsonl").read_text()
+
+
+def test_a_certificate_of_another_authority_gets_no_answer(address: TlsAddress, directory: Path) -> None:
+    certificate, key = Authority(directory, "elsewhere").issue("intruder", "worker.example")
+    with pytest.raises(SignerUnavailable):
+        SignerClient(replace(address, certificate_file=certificate, key_file=key), timeout_s=10).keys()
+
+
+def test_nobody_gets_an_answer_without_a_certificate(address: TlsAddress) -> None:
+    with suppress(OSError):  # an alert, or the end of the connection
+        assert _health(ssl.create_default_context(cafile=str(address.ca_file)), address.port) == b""
+    with_one = ssl.create_default_context(cafile=str(address.ca_file))
+    with_one.load_cert_chain(address.certificate_file, address.key_file)
+    assert _health(with_one, address.port).startswith(b"HTTP/1.1 200")
+
+
+def test_the_worker_talks_to_no_other_signer(address: TlsAddress, directory: Path) -> None:
+    """Whoever sits at the signer's address needs a certificate of the authority that the worker trusts."""
+    other = Authority(directory, "elsewhere")
+    with pytest.raises(SignerUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        SignerClient(replace(address, ca_file=other.file), timeout_s=10).keys()
+
+
+def test_silent_connections_keep_nobody_out(address: TlsAddress) -> None:
+    silent = [socket.create_connection(("127.0.0.1", address.port), 10) for _ in range(12)]
+    assert SignerClient(address, timeout_s=20).keys()
+    for connection in silent:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('socket = "/run/x.sock"', "both socket and listen"),
+        ('key_file = "/nonexistent"', "cannot be used"),
+        ('listen = "60025"', "ADDRESS:PORT"),
+        ('client_ca = "/x"', "did you mean 'client_ca_file'"),
+    ],
+)
+def test_an_unusable_door_is_told_by_name(config: Path, line: str, told: str) -> None:
+    name = line.split(" ")[0]
+    kept = [
+        each for each in config.read_text().splitlines() if not each.startswith(f"{name} = ") or "keyholder" in each
+    ]
+    place = kept.index("[signer]") + 1
+    config.write_text("\n".join([*kept[:place], line, *kept[place:]]) + "\n")
+    code, text = processes.failed_start("taskward.signer", config)
+    assert code == 78
+    assert told in text
+
+
+def _health(context: ssl.SSLContext, port: int) -> bytes:
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: signer\r\n\r\n")
+        return connection.recv(1000)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _port_of(config: Path) -> int:
+    line = next(line for line in config.read_text().splitlines() if line.startswith("listen"))
+    return int(line.strip('"').rpartition(":")[2])
