@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 
+from taskward.signer import tls
 from taskward.signer.assembly import build
 from taskward.signer.audit import BrokenChainError
 from taskward.signer.confine import drop_privileges
@@ -48,7 +49,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "proc_name": "taskward-signer",
         }
         if settings.tls:
-            self._options |= settings.tls.options()
+            self._options |= tls.options(settings.tls)
         super().__init__()
 
     def load_config(self) -> None:
@@ -61,8 +62,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 def _door(settings: SignerSettings) -> AbstractContextManager[socket.socket]:
     if settings.tls:
-        settings.tls.check()
-        return settings.tls.open()
+        return tls.listening(settings.tls)
     assert settings.socket is not None  # noqa: S101 - the settings have one or the other
     return listening(settings.socket, settings.socket_mode, settings.socket_gid)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from taskward.signer.door import TlsDoor
 from taskward.signer.sections import Section, SettingsError
-from taskward.signer.tls import TlsDoor
 
 _KEYS = (
     "socket",
