@@ -18,6 +18,7 @@ import urllib3
 
 from taskward.core import hawk
 from taskward.core.errors import Conflict, Refused, Unreachable
+from taskward.core.nesting import shallow
 
 T = TypeVar("T")
 
@@ -132,8 +133,8 @@ def _decode(what: str, status: int, text: bytes) -> dict[str, Any]:
     if len(text) > MAX_ANSWER_BYTES:
         raise Unreachable(f"{what}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
     try:
-        data = json.loads(text) if text.strip() else {}
-    except ValueError:
+        data = json.loads(shallow(text)) if text.strip() else {}
+    except (ValueError, RecursionError):
         data = None
     if status in _RETRIED or (status < 400 and not isinstance(data, dict)):
         raise Unreachable(f"{what}: {status}: {text[:200]!r}")
