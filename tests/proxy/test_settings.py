@@ -88,3 +88,69 @@ def test_settings_that_cannot_work_end_the_start(
 def test_the_program_says_what_is_wrong_and_exits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(tmp_path / "missing.toml")]) == 78
     assert "missing.toml" in capsys.readouterr().err
+
+
+def with_upstream(name: str, **table: Any) -> dict[str, Any]:
+    return with_proxy(upstreams={name: table})
+
+
+def test_known_upstreams_need_no_more_than_where_they_are() -> None:
+    upstream = settings.parse(with_upstream("balrogVPNProxy", url="https://balrog.example.com/")).upstreams
+    balrog = upstream["balrogVPNProxy"]
+    assert (balrog.alias, balrog.scope) == ("balrog", "docker-worker:feature:balrogVPNProxy")
+    assert (balrog.ready_status, balrog.timeout_s) == ((401,), 120.0)
+    assert [str(root) for root in balrog.routes.values()] == ["https://balrog.example.com"]
+
+
+def test_releng_has_the_routes_of_old() -> None:
+    upstream = settings.parse(with_upstream("relengAPIProxy", token={"issuing_token_file": "/t"})).upstreams
+    assert sorted(upstream["relengAPIProxy"].routes) == ["/mapper", "/tooltool", "/treestatus"]
+
+
+def test_other_upstreams_may_be_named() -> None:
+    parsed = settings.parse(with_upstream("mirror", alias="mirror", url="http://mirror:8080", via="socks5://x:1"))
+    via = parsed.upstreams["mirror"].via
+    assert via is not None
+    assert (via.scheme, via.host, via.port) == ("socks5", "x", 1)
+
+
+URL = "http://x.example.com"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (with_proxy(upstreams=5), "upstreams] must hold one table for each upstream"),
+        (with_proxy(upstreams={"x": 5}), r"\[proxy.upstreams.x\] must be a table"),
+        (with_upstream("taskcluster", alias="x", url=URL), "the name must be letters and digits, and not taskcluster"),
+        (with_upstream("a b", alias="x", url=URL), "the name must be letters and digits"),
+        (with_upstream("x", alias="taskcluster", url=URL), "alias must be a short host name"),
+        (with_upstream("x", alias="X_", url=URL), "alias must be a short host name"),
+        (with_upstream("x", url=URL), "alias is missing"),
+        (with_upstream("x", alias="x"), "must have either url or routes"),
+        (with_upstream("x", alias="x", url=URL, routes={"/a": URL}), "must have either url or routes"),
+        (with_upstream("x", alias="x", routes={"a": URL}), "routes 'a': a prefix is / or /name"),
+        (with_upstream("x", alias="x", routes={"/a/": URL}), "a prefix is / or /name"),
+        (with_upstream("x", alias="x", routes={"/a": "ftp://x"}), "is not an http"),
+        (with_upstream("x", alias="x", url="https://u:p@x"), "must be a bare root URL"),
+        (with_upstream("x", alias="x", url=URL, headers={"Host": "y"}), "headers Host: this field cannot be set"),
+        (with_upstream("x", alias="x", url=URL, headers={"A": "b\r\nC: d"}), "printable ASCII"),
+        (with_upstream("x", alias="x", url=URL, headers={"A": "$hose"}), r"only \$host and \$peer"),
+        (with_upstream("x", alias="x", url=URL, ready_status=[99]), "ready_status must be a list of HTTP statuses"),
+        (with_upstream("x", alias="x", url=URL, via="x:1"), "via: 'x:1' is not of the form"),
+        (with_upstream("x", alias="x", url=URL, tiemout_s=1), "did you mean 'timeout_s'"),
+        (with_upstream("x", alias="x", url=URL, token={"file": "/x"}), r"token file is not a setting"),
+        (with_upstream("relengAPIProxy"), "token is missing"),
+        (with_upstream("testdroidProxy", url=URL), "device_cloud is missing"),
+        (with_upstream("testdroidProxy", device_cloud={"login_file": "/x"}), "must have either url or routes"),
+        (
+            with_upstream(
+                "x", alias="x", url=URL, token={"issuing_token_file": "/x"}, headers={"authorization": "Basic x"}
+            ),
+            "that is where the token goes",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_upstream_is_named(document: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.parse(document)
