@@ -35,7 +35,7 @@ class Service:
 
 
 def write_config(directory: Path, root_url: str = "http://127.0.0.1:1", **changes: dict[str, Any]) -> Path:
-    """A configuration whose sockets, keys and records lie below `directory`; `changes` are merged by section."""
+    """A configuration whose sockets, keys and records lie below `directory`; `changes` are merged; None takes away."""
     sections: dict[str, dict[str, Any]] = {
         "taskcluster": {"root_url": root_url, "client_id": "not-for-the-signer"},
         "worker": {"task_queue_id": TASK_QUEUE_ID, "worker_group": WORKER_GROUP, "worker_id": WORKER_ID},
@@ -77,6 +77,13 @@ def keyholder(config: Path, uid: int | None = None, socket_name: str = "keyholde
 def signer(config: Path, uid: int | None = None, socket_name: str = "signer.sock") -> Iterator[Service]:
     """A signer that listens, as another user if `uid` is given (needs root)."""
     with _running("taskward.signer", config, socket_name, uid) as service:
+        yield service
+
+
+@contextmanager
+def signer_on_port(config: Path, port: int) -> Iterator[Service]:
+    """A signer for callers on other hosts."""
+    with _running("taskward.signer", config, port, None) as service:
         yield service
 
 
@@ -133,7 +140,7 @@ def remove(directory: Path) -> None:
 
 
 @contextmanager
-def _running(module: str, config: Path, socket_name: str, uid: int | None) -> Iterator[Service]:
+def _running(module: str, config: Path, door: str | int, uid: int | None) -> Iterator[Service]:
     directory = config.parent
     log = directory / f"{module}.log"
     with open(log, "ab") as output:
@@ -148,25 +155,25 @@ def _running(module: str, config: Path, socket_name: str, uid: int | None) -> It
         )
     service = Service(process, directory, log)
     try:
-        _wait_until_listening(service, directory / socket_name)
+        _wait_until_listening(service, ("127.0.0.1", door) if isinstance(door, int) else str(directory / door))
         yield service
     finally:
         if process.poll() is None:
             service.stop()
 
 
-def _wait_until_listening(service: Service, path: Path) -> None:
+def _wait_until_listening(service: Service, address: str | tuple[str, int]) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and service.process.poll() is None:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
+        with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as probe:
+            if probe.connect_ex(address) == 0:
                 return
         time.sleep(0.02)
     raise AssertionError(f"did not start: {service.log.read_text()}")
 
 
 def _section(name: str, table: dict[str, Any]) -> str:
-    lines = [f"{key} = {_toml(value)}\n" for key, value in table.items()]
+    lines = [f"{key} = {_toml(value)}\n" for key, value in table.items() if value is not None]
     return f"[{name}]\n{''.join(lines)}\n"
 
 

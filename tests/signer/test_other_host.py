@@ -1,11 +1,7 @@
 """The signer on a host of its own: mutual TLS, and callers by the names in their certificates."""
 
-import json
 import socket
 import ssl
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -36,37 +32,16 @@ def config(directory: Path, authority: Authority, keyholder: Service, taskcluste
     }
     door = {"certificate_file": certificate, "key_file": key, "client_ca_file": authority.file}
     section = {name: str(path) for name, path in (keys | door).items()}
-    file = processes.write_config(
-        directory,
-        taskcluster.root_url,
-        signer={**section, "listen": f"127.0.0.1:{_free_port()}", "allowed_clients": ["worker.example"]},
-    )
-    mine = f"socket = {json.dumps(str(directory / 'signer.sock'))}\n"
-    assert mine in file.read_text()
-    file.write_text(file.read_text().replace(mine, ""))
-    return file
+    more = {"listen": f"127.0.0.1:{_free_port()}", "allowed_clients": ["worker.example"], "socket": None}
+    return processes.write_config(directory, taskcluster.root_url, signer={**section, **more})
 
 
 @pytest.fixture
 def address(config: Path, authority: Authority) -> Iterator[TlsAddress]:
     """A running signer, as the worker `worker.example` calls it."""
     port = _port_of(config)
-    with open(config.with_name("signer.log"), "ab") as output:
-        argv = [sys.executable, "-m", "taskward.signer", "--config", str(config)]
-        process = subprocess.Popen(argv, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            with suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            assert process.poll() is None, config.with_name("signer.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with processes.signer_on_port(config, port):
         yield TlsAddress("127.0.0.1", port, authority.file, *authority.issue("worker", "worker.example"))
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 def test_a_worker_with_its_certificate_gets_signatures(

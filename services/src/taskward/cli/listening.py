@@ -32,8 +32,9 @@ def _doors(settings: Settings) -> Iterator[tuple[str, Path | tuple[str, int]]]:
     sections = resolved.sections(settings)
     yield "gateway", (str(sections["gateway"]["host"]), int(sections["gateway"]["port"]))
     yield "proxy", ("127.0.0.1", int(sections["proxy"]["port"]))
-    yield "signer", Path(sections["signer"]["socket"])
-    yield "keyholder", Path(sections["keyholder"]["socket"])
+    if not settings.uploader.signer_url:
+        yield "signer", Path(sections["signer"]["socket"])
+        yield "keyholder", Path(sections["keyholder"]["socket"])
     if settings.executor.enable_encrypted_env:
         yield "decrypter", Path(sections["decrypter"]["socket"])
 

@@ -55,16 +55,19 @@ class Devcluster:
 
 
 def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[Program, ...]:
-    """All programs of a worker, in the order of their start."""
+    """All programs of a worker, in the order of their start; a signer on another host is none of them."""
     config = ("--config", str(resolved.path_of(settings)))
     slow_s = settings.worker.grace_s + STOP_MARGIN_S
     first = (devcluster_program(devcluster),) if devcluster else ()
     decrypter = (Program("decrypter", "taskward.signer.decrypter", config, "services"),)
+    signers = (
+        Program("keyholder", "taskward.signer.keyholder", config, "services"),
+        Program("signer", "taskward.signer", config, "services", stop_s=35),
+    )
     return (
         Program("redis", "taskward.cli.redis", config, "base", stop_s=30),
         *first,
-        Program("keyholder", "taskward.signer.keyholder", config, "services"),
-        Program("signer", "taskward.signer", config, "services", stop_s=35),
+        *(() if settings.uploader.signer_url else signers),
         *(decrypter if settings.executor.enable_encrypted_env else ()),
         Program("proxy", "taskward.proxy", config, "services"),
         Program("gateway", "taskward.gateway", config, "services"),

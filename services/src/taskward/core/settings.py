@@ -165,13 +165,21 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class UploaderSettings:
-    """[uploader]: how many at once, how long failures of storage are borne, where large gzip results wait."""
+    """[uploader]: how many at once, how long failures of storage are borne, where large gzip results wait.
+
+    `signer_url` (``https://host:port``) is a signer on another host, called with `signer_certificate_file` and
+    `signer_key_file`, and believed when its certificate is of `signer_ca_file`; empty is the one on this host.
+    """
 
     processes: int = 1
     concurrency: int = 10
     storage: str = "s3"
     give_up_after_s: float = 900.0
     spool_dir: Path | None = None
+    signer_url: str = ""
+    signer_ca_file: Path | None = None
+    signer_certificate_file: Path | None = None
+    signer_key_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -324,7 +332,20 @@ def _check(settings: Settings, where: str) -> None:
                 f"{where}: [images] registries: {name!r} must name the absolute path of a JSON file with username and "
                 "password; keys with dots are to be quoted"
             )
+    _check_signer(settings.uploader, where)
     if settings.uploader.storage not in ("s3", "object"):
         raise ConfigurationError(f"{where}: [uploader] storage: must be 's3' or 'object'")
     if len(bytes(settings.layout.keyholder_socket)) > 100:
         raise ConfigurationError(f"{where}: [worker] state_dir: too long for Unix sockets; choose a shorter path")
+
+
+def _check_signer(uploader: UploaderSettings, where: str) -> None:
+    if not uploader.signer_url:
+        return
+    if not re.fullmatch(r"https://[^/:@\s]+:\d{1,5}/?", uploader.signer_url):
+        raise ConfigurationError(
+            f"{where}: [uploader] signer_url: must be https://host:port, not {uploader.signer_url!r}"
+        )
+    for name in ("signer_ca_file", "signer_certificate_file", "signer_key_file"):
+        if getattr(uploader, name) is None:
+            raise ConfigurationError(f"{where}: [uploader] {name} is missing; signer_url needs it")

@@ -4,6 +4,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 from redis import Redis
@@ -17,7 +18,7 @@ from taskward.core.outcome import exception
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings, UploaderSettings
 from taskward.core.taskcluster import Taskcluster
-from taskward.signer.client import SignerClient, SignerUnavailable
+from taskward.signer.client import SignerClient, SignerUnavailable, TlsAddress
 from taskward.uploader.artifact import RunArtifacts
 from taskward.uploader.batch import Batch
 from taskward.uploader.certify import Certification
@@ -61,7 +62,7 @@ class Service:
             redis=connect(settings.redis("uploader")),
             taskcluster=taskcluster,
             transfers=Transfers(ca_file),
-            signer=SignerClient(settings.layout.signer_socket),
+            signer=SignerClient(_signer(settings)),
             layout=settings.layout,
             settings=settings.uploader,
         )
@@ -154,3 +155,12 @@ class Service:
 def _deserves_signature(record: Record) -> bool:
     """Only what completed or failed: an exception is no evidence of anything, nor is a run that the queue has ended."""
     return record.abort not in DECIDED and (record.outcome is None or record.outcome.state != "exception")
+
+
+def _signer(settings: Settings) -> Path | TlsAddress:
+    """Where the signer is: on this host, unless the configuration names another."""
+    told = settings.uploader
+    if not (told.signer_url and told.signer_ca_file and told.signer_certificate_file and told.signer_key_file):
+        return settings.layout.signer_socket
+    host, _, port = told.signer_url.removeprefix("https://").rstrip("/").rpartition(":")
+    return TlsAddress(host, int(port), told.signer_ca_file, told.signer_certificate_file, told.signer_key_file)
