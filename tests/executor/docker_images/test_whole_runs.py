@@ -1,5 +1,7 @@
 """Whole runs whose image a task has made."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from executor.docker.yard import Yard, task_output
 from executor.docker_images.archives import Picture
 from executor.mounts.web import Web
 from simulators.docker import busybox, daemon
+from taskward.core.outbox import Index
 
 __all__ = ["busybox", "daemon", "pytest_collection_modifyitems", "redis_server", "yard"]
 
@@ -41,6 +44,21 @@ def test_a_task_runs_in_the_image_of_another_and_chain_of_trust_is_told_of_it(ya
     told = result.index.environment
     assert told["imageHash"] == yard.daemon.inspect_image(yard.image)["Id"]
     assert told["imageArtifactHash"].startswith("sha256:")
+
+
+def test_chain_of_trust_is_told_of_the_image_when_the_process_died_while_collecting(
+    yard: Yard, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.artifact(TASK, "public/image.tar", b"".join(yard.daemon.get_image(yard.image)))
+    run = yard.claim("true", image=made_by_task(), features={"chainOfTrust": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        assert yard.bench.start(run).wait() == -signal.SIGKILL
+    assert yard.bench.result(run).record.phase == "collecting"
+
+    assert yard.bench.start(run).wait() == 0
+
+    assert yard.bench.result(run).index.environment.keys() == {"imageHash", "imageArtifactHash"}
 
 
 def test_an_image_that_cannot_be_had_fails_the_task_with_the_reason_in_its_log(yard: Yard, web: Web) -> None:

@@ -22,12 +22,13 @@ class State:
     status: str
     exit_code: int
     out_of_memory: bool
+    image_id: str
 
     @classmethod
     def parse(cls, described: Mapping[str, Any]) -> Self:
         """From the daemon's description of a container."""
         state = described["State"]
-        return cls(state["Status"], int(state["ExitCode"]), bool(state["OOMKilled"]))
+        return cls(state["Status"], int(state["ExitCode"]), bool(state["OOMKilled"]), str(described["Image"]))
 
     @property
     def is_alive(self) -> bool:

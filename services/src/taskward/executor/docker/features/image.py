@@ -27,6 +27,12 @@ class ContainerImage(ContainerFeature):
         task.image_facts.update(self._ensured.facts)
 
     def stop(self) -> None:
-        """It may be removed from now on, when no container uses it."""
+        """It may be removed from now on, when no container uses it.
+
+        Of a run that is taken over the container tells what the process that has died knew.
+        """
         if self._ensured is not None:
             self._ensured.close()
+        elif not self.task.image_facts and (state := self.engine.container.state()):
+            images = Images(self.engine.daemon, self.task.settings)
+            self.task.image_facts.update(images.facts_of(self.wanted.image, state.image_id))

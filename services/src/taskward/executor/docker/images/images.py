@@ -2,7 +2,7 @@
 
 from taskward.core.settings import Settings
 from taskward.executor.docker.daemon import Daemon
-from taskward.executor.docker.images.library import Ensured, Library
+from taskward.executor.docker.images.library import Ensured, Library, facts
 from taskward.executor.docker.images.made import Made
 from taskward.executor.docker.images.named import Named
 from taskward.executor.docker.images.removal import Removal
@@ -44,6 +44,11 @@ class Images:
         if image.type == "docker-image":
             return self._get(Named(self._library, site, image), image, site)
         return self._get(Made(self._library, site, image, self._directory), image, site)
+
+    def facts_of(self, image: Image, image_id: str) -> dict[str, str]:
+        """`Ensured.facts` of an image that some process has ensured, as long as it is remembered."""
+        artifact_hash = self._library.artifact_hash_of(image_id) if image.path else ""
+        return facts(image_id, artifact_hash)
 
     def sweep(self) -> None:
         """Removes what this worker has brought and nobody has used for `[images] expire_after_s`, and more while the

@@ -35,7 +35,7 @@ class Ensured:
     @property
     def facts(self) -> dict[str, str]:
         """What chain of trust tells of it."""
-        return {"imageHash": self.image_id, **({"imageArtifactHash": self.artifact_hash} if self.artifact_hash else {})}
+        return facts(self.image_id, self.artifact_hash)
 
     def require_command(self, command: tuple[str, ...]) -> None:
         """That there is something to run.
@@ -94,6 +94,16 @@ class Library:
         item.complete(Facts(key, now, now))
         return item
 
+    def artifact_hash_of(self, image_id: str) -> str:
+        """The hash of an artifact that an image was brought in; empty when none is remembered."""
+        for name in self._shelf.ids():
+            if item := self._shelf.take(name, shared=True):
+                brought = Brought.read(item)
+                item.close()
+                if brought is not None and brought.id == image_id and brought.artifact_hash:
+                    return brought.artifact_hash
+        return ""
+
     def intend(self, key: str, name: str) -> None:
         """It is about to be brought: if that is cut short, what came of it will be removed."""
         self.remember(key, Brought(name, "")).close()
@@ -114,3 +124,8 @@ class Library:
         """Where the daemon keeps its images."""
         with self.daemon.asking("describe itself"):
             return Path(self.daemon.api.info()["DockerRootDir"])
+
+
+def facts(image_id: str, artifact_hash: str) -> dict[str, str]:
+    """What chain of trust tells of an image."""
+    return {"imageHash": image_id, **({"imageArtifactHash": artifact_hash} if artifact_hash else {})}
