@@ -79,7 +79,14 @@ class Cgroup:
         return [path for path in (self._path(kind, _PROCS) for kind in self._parents) if path.exists()]
 
     def kill(self) -> bool:
-        """SIGKILL to every member at once, forks included; False when this system cannot."""
+        """SIGKILL to every member at once, forks included; False when this system cannot.
+
+        What version 1 has frozen would not die before somebody lets it go on.
+        """
+        for parent in self._others:
+            for path in (parent / self._name).rglob("freezer.state"):
+                with contextlib.suppress(OSError):
+                    path.write_text("THAWED")
         return self._write(("unified", "cgroup.kill"), value="1")
 
     def members(self) -> set[int]:
