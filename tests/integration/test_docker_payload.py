@@ -69,3 +69,19 @@ def test_lint_says_beforehand_what_the_worker_says_then(worker: Stack, busybox: 
     (told,) = json.loads(foretold.stdout)
     assert [problem["text"] in worker.log(run) for problem in told["problems"]] == [True] * len(told["problems"])
     assert (resolution[0] == "completed") is told["ok"]
+
+
+def test_a_container_calls_taskcluster_with_its_tasks_scopes_and_no_credential(worker: Stack, busybox: str) -> None:
+    worker.client(taskcluster.Secrets).set("twb", {"secret": {"a": "b"}, "expires": taskcluster.fromNow("1 hour")})
+    ask = "wget -q -O - $TASKCLUSTER_PROXY_URL{} || echo refused"
+    command = ["sh", "-c", "; ".join(ask.format(f"/{each}") for each in (
+        "queue/v1/task/$TASK_ID", "api/secrets/v1/secret/twb", "api/secrets/v1/secret/other", "credentials",
+    ))]  # fmt: skip
+    features, scopes = {"taskclusterProxy": True}, {"scopes": ["secrets:get:twb"]}
+    run, resolution = worker.run(command, image=busybox, features=features, task=scopes)
+
+    log = worker.log(run)
+    assert resolution == ("completed", "completed"), log
+    assert '"metadata"' in log
+    assert '"secret":{"a":"b"}' in log.replace(" ", "")
+    assert log.splitlines().count("refused") == 2
