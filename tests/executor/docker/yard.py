@@ -28,7 +28,7 @@ class Purges:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_unused: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:
                 """Nobody reads it."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

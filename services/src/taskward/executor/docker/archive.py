@@ -39,7 +39,7 @@ class Unusable(Exception):
 
     def __init__(self, reason: ErrorReason, message: str) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: ErrorReason = reason
 
 
 class Archive:

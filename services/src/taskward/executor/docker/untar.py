@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from socket import recv_fds, socket
 from typing import IO, Any, Final
 
+from taskward.core.outbox import ErrorReason
 from taskward.executor.mounts.confine import confine
 
 LARGEST_MESSAGE: Final = 1 << 16
-WRONG_TYPE: Final = "invalid-resource-on-worker"
-TOO_LARGE: Final = "too-large-file-on-worker"
-BROKEN: Final = "file-not-readable-on-worker"
+WRONG_TYPE: Final[ErrorReason] = "invalid-resource-on-worker"
+TOO_LARGE: Final[ErrorReason] = "too-large-file-on-worker"
+BROKEN: Final[ErrorReason] = "file-not-readable-on-worker"
 _MEMORY_BYTES: Final = 4 << 30
 _BLOCK_BYTES: Final = 1 << 20
 _HOLE_BYTES: Final = 1 << 16
@@ -48,9 +49,9 @@ class Taken:
 class Refused(Exception):
     """The archive is not what was asked for: `reason` is the queue's word for it."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: ErrorReason, message: str) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: ErrorReason = reason
 
 
 @dataclass(frozen=True)
