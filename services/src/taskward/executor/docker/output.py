@@ -47,6 +47,8 @@ class Output(threading.Thread):
             self.exit_code = self._wait()
         except EngineFailed as error:
             self.failure = error
+        except Exception as error:  # noqa: BLE001 - nobody else would ever hear of it
+            self.failure = EngineFailed(f"the container's output cannot be copied: {error!r}")
         finally:
             os.close(self._stream)
             os.close(self._log)

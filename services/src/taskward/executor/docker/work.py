@@ -6,7 +6,7 @@ from taskward.core.outcome import Outcome, exception, failed
 from taskward.executor.docker import engine
 from taskward.executor.docker.environment import environment
 from taskward.executor.engine import Ended, Process, Program
-from taskward.executor.errors import CommandNotStarted, TaskEnded
+from taskward.executor.errors import CommandNotStarted, EngineFailed, TaskEnded
 from taskward.executor.task import Task
 from taskward.executor.watch import TIMED_OUT, WORKER_SHUTDOWN, Watch
 
@@ -29,16 +29,18 @@ def work(task: Task, watch: Watch) -> None:
             watch.wait({process.fileno()})
         except TaskEnded as end:
             task.aborted = True
-            outcome = _in_docker_workers_words(task, end.outcome)
-            task.log.error(outcome.message)
-            raise TaskEnded(outcome) from end
+            stopped = _in_docker_workers_words(task, end.outcome)
+            task.log.error(stopped.message)
+            raise TaskEnded(stopped) from end
         finally:
             task.engine.kill()
     finally:
         task.log.info("=== Task Finished ===")
     ended = process.ended()
-    if ended is not None and (outcome_of_end := _judge(task, ended)):
-        raise TaskEnded(outcome_of_end)
+    if ended is None:
+        raise EngineFailed("nobody knows how the container ended")
+    if outcome := _judge(task, ended):
+        raise TaskEnded(outcome)
 
 
 def _start(task: Task) -> Process:
