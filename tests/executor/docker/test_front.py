@@ -31,10 +31,14 @@ def networks_with(yard: Yard, front: Front) -> Networks:
     return Networks(Daemon(yard.bench.settings.docker), yard.bench.state_dir / "front", front)
 
 
+@pytest.mark.parametrize("named", ["by name", "as our own"])
 def test_a_proxy_that_is_a_container_joins_the_network_and_stays_until_it_goes(
-    yard: Yard, proxy_container: str
+    yard: Yard, proxy_container: str, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    front = front_of({"container": proxy_container}, Daemon(yard.bench.settings.docker))
+    own = yard.daemon.inspect_container(proxy_container)["Config"]["Hostname"]
+    monkeypatch.setattr("socket.gethostname", lambda: own)
+    name = proxy_container if named == "by name" else "auto"
+    front = front_of({"container": name}, Daemon(yard.bench.settings.docker))
     assert front is not None
     networks = networks_with(yard, front)
     network, lock = networks.take()

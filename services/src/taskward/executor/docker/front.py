@@ -4,11 +4,13 @@ Two ways, by what ``[proxy]`` of the configuration says:
 
 ``container_port``   the proxy runs on this host: it is called at the network's gateway. Port 80 there is led to the
                      proxy's port by the kernel (iptables), for packets of this one bridge only.
-``container``        the proxy is (in) a container of that name, which joins the network and is called at its address.
+``container``        the proxy is in a container of that name, which joins the network and is called at its address;
+                     ``auto`` is the container whose network this process is in itself.
 
 Everything here can be done twice, and by any process: what there is to undo follows from the network.
 """
 
+import socket
 import subprocess
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -18,6 +20,7 @@ from docker.errors import DockerException
 from taskward.executor.docker.daemon import Daemon, DaemonRefused
 from taskward.executor.errors import EngineFailed
 
+_OWN: Final = "auto"
 _PORT: Final = "80"
 _TIMEOUT_S: Final = 20
 _LOCK_WAIT_S: Final = "5"
@@ -40,7 +43,7 @@ class Front(Protocol):
     """One of the two ways."""
 
     member: str
-    """The name of the proxy's container, which is on every network; empty where the proxy is on this host."""
+    """The name or (short) id of the proxy's container, which is on every network; empty: the proxy is on this host."""
 
     def address(self, network: Network) -> str:
         """The local address at which the proxy meets containers of this network.
@@ -65,8 +68,8 @@ class Front(Protocol):
 
 def front_of(proxy: Mapping[str, Any], daemon: Daemon) -> Front | None:
     """The way that the section [proxy] names; None where containers have no proxy."""
-    if name := proxy.get("container"):
-        return _Member(str(name), daemon)
+    if name := str(proxy.get("container", "")):
+        return _Member(socket.gethostname() if name == _OWN else name, daemon)
     port = proxy.get("container_port")
     return _Gateway(int(port)) if port else None
 

@@ -147,4 +147,4 @@ class Networks:
         except EngineFailed:
             return False
         proxy = self._front.member if self._front is not None else ""
-        return all(each.get("Name") == proxy for each in found.values())
+        return all(proxy and (each.get("Name") == proxy or key.startswith(proxy)) for key, each in found.items())
