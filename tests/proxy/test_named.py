@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -344,6 +346,21 @@ def test_readiness_is_told_to_the_executor_by_the_status_that_counts(named: Name
     assert control("POST", "/upstreams/relengAPIProxy/ready").json == {"problem": ""}
     assert control("POST", "/upstreams/nothing/ready").status == 404
     assert control("GET", "/upstreams/balrogVPNProxy/ready").status == 405
+
+
+def test_only_root_and_the_proxys_own_user_may_ask_for_that(named: Named) -> None:
+    rig = named.pair.rig
+    rig.folder.chmod(0o711)
+    (rig.folder / "status.sock").chmod(0o666)
+    script = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
+        "s.connect(sys.argv[1]); s.sendall(b'POST ' + sys.argv[2].encode() + b' HTTP/1.0\\r\\n\\r\\n'); "
+        "print(s.recv(100).split()[1].decode())"
+    )
+    for path in ("/upstreams/balrogVPNProxy/ready", f"/runs/{named.run}/end"):
+        command = [sys.executable, "-c", script, str(rig.folder / "status.sock"), path]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "403\n"
+    assert named.balrog.calls == []
 
 
 def test_secrets_stand_in_no_answer_and_no_log(named: Named) -> None:

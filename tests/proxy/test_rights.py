@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError
 from proxy.rig import RedisServer, Rig, running_proxy, running_redis, wait_until
 from proxy.upstream import simulated_taskcluster
 from taskward.proxy import keys
+from taskward.proxy.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,20 @@ def _signature(rig: Rig) -> str:
     return rig.taskcluster.requests[-1].one("authorization") or ""
 
 
-@pytest.mark.parametrize("command", ["SET tw:creds:T/0 x", "HSET tw:peer:127.77.0.1 uid 0", "GET tw:log:x", "KEYS *"])
+def test_the_role_may_remember_devices(guarded_redis: RedisServer) -> None:
+    password = (guarded_redis.folder / "proxy").read_text()
+    with redis.Redis(unix_socket_path=str(guarded_redis.socket), username="proxy", password=password) as client:
+        store = Store(client)
+        store.keep_device("T/0", "{}")
+        assert store.devices() == {"T/0": "{}"}
+        store.forget_device("T/0")
+        assert store.devices() == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["SET tw:creds:T/0 x", "HSET tw:peer:127.77.0.1 uid 0", "HDEL tw:peer:10.0.0.1 subnet", "GET tw:log:x", "KEYS *"],
+)
 def test_the_role_is_not_enough_for_more(guarded_redis: RedisServer, command: str) -> None:
     password = (guarded_redis.folder / "proxy").read_text()
     with (
