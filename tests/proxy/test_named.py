@@ -125,6 +125,7 @@ def named(made_named: Named) -> Named:
     simulated = (made_named.balrog, made_named.tokens, made_named.tooltool, made_named.cloud)
     for each in simulated:
         each.calls.clear()
+    made_named.pair.rig.taskcluster.requests.clear()
     made_named.balrog.awake = True
     made_named.stage.requests.clear()
     made_named.stage.scripts.clear()
