@@ -66,6 +66,18 @@ def test_an_oci_layout_is_loaded_and_gets_no_name_of_its_own(
     assert daemon.inspect_image(picture.id)["RepoTags"] == [f"taskward/artifact:{ensured.artifact_hash[7:]}"]
 
 
+def test_of_an_image_for_several_platforms_the_one_for_this_machine_is_loaded(customer: Customer, web: Web) -> None:
+    here, other = Picture(), Picture(architecture="s390x")
+    files = here.layout() | other.layout()
+    entries = [
+        {**json.loads(each.layout()["index.json"])["manifests"][0], "platform": {"os": "linux", "architecture": name}}
+        for each, name in ((other, "s390x"), (here, "amd64"))
+    ]
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+
+    assert customer.get(artifact(web, tar(files))).image_id == here.id
+
+
 def test_layers_that_are_links_to_others_are_found(customer: Customer, web: Web, daemon: APIClient) -> None:
     """`docker save` writes a layer that occurs twice so."""
     layer = tar({"x": b"twice"})

@@ -169,41 +169,6 @@ def test_a_login_that_is_configured_no_longer_gives_nothing_that_it_has_brought(
     assert "no basic auth credentials" in customers().fails(image)
 
 
-@pytest.mark.parametrize(
-    ("content", "mode", "expected"),
-    [
-        ('{"username": "u", "password": "geheim"}', 0o640, "others may read it"),
-        ('{"username": "u", "password": "geheim"', 0o600, "it is no JSON"),
-        ('{"username": "u", "pass": "geheim"}', 0o600, "it must be an object with username and password"),
-        (None, 0o600, "No such file or directory"),
-    ],
-)
-def test_a_file_of_logins_that_cannot_be_used_is_named(
-    customers: Customers, configure: Configure, state_dir: Path, content: str | None, mode: int, expected: str
-) -> None:
-    path = state_dir / "login"
-    if content is not None:
-        path.touch(mode)
-        path.write_text(content)
-    configure(registries={"example.com": str(path)})
-    customer = customers(["docker-worker:image:example.com/a/b:latest"])
-
-    text = customer.fails(Image("docker-image", name="example.com/a/b"))
-
-    where = f"EngineFailed: [images] registries: the login for example.com cannot be used: {path}: "
-    assert text.startswith(where + expected)
-    assert "geheim" not in text
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "UPPER/case", "a b", "-x", "x:", "x@sha256:12", "sha256:" + "0" * 64, "taskward/artifact:x", "http://x/y",
-     "x/../y", "a" * 300, "x:" + "t" * 129, "docker.io/taskward/x", "index.docker.io/taskward/x", "x\n", "ü"],
-)  # fmt: skip
-def test_what_is_no_name_of_an_image_is_refused(customer: Customer, name: str) -> None:
-    assert customer.fails(Image("docker-image", name=name)).startswith("ImageFailed: Pulling docker image has failed.")
-
-
 def test_an_image_that_does_not_exist_fails_at_once(customer: Customer, registry: Registry) -> None:
     text = customer.fails(Image("docker-image", name=f"{registry.host}/people/nothing"))
 

@@ -20,6 +20,7 @@ from taskward.executor.docker.images.progress import Progress
 from taskward.executor.docker.images.reference import Reference
 from taskward.executor.docker.images.turn import Turns
 from taskward.executor.docker.request import Image
+from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.errands import Refused
 
 
@@ -94,6 +95,42 @@ def test_the_login_of_the_nearest_entry_is_used(tmp_path: Path, name: str, entry
     else:
         with pytest.raises(ImageFailed, match="Not authorized"):
             login_for(Reference.parse(name), images, [], wanted)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        ('{"username": "u", "password": "geheim"}', 0o640, "others may read it"),
+        ('{"username": "u", "password": "geheim"', 0o600, "it is no JSON"),
+        ('{"username": "u", "pass": "geheim"}', 0o600, "it must be an object with username and password"),
+        (None, 0o600, "No such file or directory"),
+    ],
+)
+def test_a_file_of_logins_that_cannot_be_used_is_named(
+    tmp_path: Path, content: str | None, mode: int, expected: str
+) -> None:
+    path = tmp_path / "login"
+    if content is not None:
+        path.touch(mode)
+        path.write_text(content)
+    images, name = ImageSettings(registries={"example.com": str(path)}), "example.com/a/b"
+
+    with pytest.raises(EngineFailed) as failure:
+        login_for(Reference.parse(name), images, ["docker-worker:image:*"], Image("docker-image", name=name))
+
+    where = f"[images] registries: the login for example.com cannot be used: {path}: "
+    assert str(failure.value).startswith(where + expected)
+    assert "geheim" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "UPPER/case", "a b", "-x", "x:", "x@sha256:12", "sha256:" + "0" * 64, "taskward/artifact:x", "http://x/y",
+     "x/../y", "a" * 300, "x:" + "t" * 129, "docker.io/taskward/x", "index.docker.io/taskward/x", "x\n", "ü"],
+)  # fmt: skip
+def test_what_is_no_name_of_an_image_is_refused(name: str) -> None:
+    with pytest.raises(ImageFailed, match="Pulling docker image has failed"):
+        Reference.parse(name)
 
 
 def test_a_digest_says_more_than_the_tag_beside_it() -> None:

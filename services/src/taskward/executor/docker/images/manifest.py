@@ -18,6 +18,7 @@ ONE: Final = "Image tarballs must only contain one image"
 _MOST_LAYERS: Final = 1000
 _DEPTH: Final = 8
 _NO_PLATFORM: Final = "unknown"
+_ANY: Final = Platform("", "")
 
 
 class Seen(Protocol):
@@ -104,8 +105,10 @@ class Described:
     platform: Platform
 
 
-def described(contents: Contents) -> Described:
+def described(contents: Contents, here: Platform) -> Described:
     """The image; every layer is there and is what its configuration says.
+
+    An OCI layout may have it for several platforms: then it is the one for `here`.
 
     Raises:
         Refused: there is none, or more than one, or something is missing or wrong.
@@ -113,7 +116,7 @@ def described(contents: Contents) -> Described:
     if "manifest.json" in contents.files or "manifest.json" in contents.links:
         config, layers = _docker_archive(contents)
     elif "index.json" in contents.files:
-        config, layers = _oci_layout(contents)
+        config, layers = _oci_layout(contents, here)
     else:
         raise Refused("Unknown docker archive format: it has neither manifest.json nor index.json")
     facts = contents.json(config)
@@ -134,24 +137,31 @@ def _docker_archive(contents: Contents) -> tuple[str, list[str]]:
     return contents.resolve(manifest[0].get("Config")), [contents.resolve(name) for name in layers]
 
 
-def _oci_layout(contents: Contents) -> tuple[str, list[str]]:
+def _oci_layout(contents: Contents, here: Platform) -> tuple[str, list[str]]:
     found = contents.json("index.json")
     for _ in range(_DEPTH):
         if not isinstance(found, dict):
             raise Refused("its index is not understood")
         if "manifests" not in found:
             break
-        images = [entry for entry in _list(found["manifests"]) if not _is_attestation(entry)]
-        if len(images) != 1:
-            raise Refused(ONE)
-        found = contents.json(contents.blob(images[0]))
+        found = contents.json(contents.blob(_only(_list(found["manifests"]), here)))
     return contents.blob(found.get("config")), [contents.blob(layer) for layer in _list(found.get("layers"))]
 
 
-def _is_attestation(entry: Any) -> bool:
-    """Build tools put statements about an image beside it."""
-    platform = entry.get("platform") if isinstance(entry, dict) else None
-    return isinstance(platform, dict) and platform.get("os") == _NO_PLATFORM
+def _only(entries: Sequence[Any], here: Platform) -> Any:
+    """The one image of an index, beside the statements about images that build tools put there."""
+    platforms = [(_platform(entry), entry) for entry in entries]
+    images = [(platform, entry) for platform, entry in platforms if platform.os != _NO_PLATFORM]
+    if len(images) > 1:
+        images = [(platform, entry) for platform, entry in images if platform == here]
+    if len(images) != 1:
+        raise Refused(ONE)
+    return images[0][1]
+
+
+def _platform(entry: Any) -> Platform:
+    told = entry.get("platform") if isinstance(entry, dict) else None
+    return Platform(str(told.get("os", "")), str(told.get("architecture", ""))) if isinstance(told, dict) else _ANY
 
 
 def _check_layers(contents: Contents, facts: Mapping[str, Any], layers: Sequence[str]) -> None:

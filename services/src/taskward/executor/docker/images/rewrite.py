@@ -66,7 +66,7 @@ def rewriter(limits: Limits, here: Platform) -> Callable[[socket], None]:
         try:
             with ThreadPoolExecutor(1) as pool:
                 digest = pool.submit(sha256_of, source)
-                image = work.read()
+                image = work.read(here)
                 if digest.result()[0] != request["sha256"]:
                     raise Refused("it is not what was downloaded")
             if mismatch := here.mismatch(image.platform):
@@ -93,8 +93,8 @@ class _Rewrite:
         self._small_bytes = 0
         self._numbers: dict[str, str] = {}
 
-    def read(self) -> Described:
-        """The image that is in it; whatever may be a layer is written.
+    def read(self, here: Platform) -> Described:
+        """The image that is in it, for `here` if there are several; whatever may be a layer is written.
 
         Raises:
             Refused: there is no image in it that can be loaded.
@@ -111,7 +111,7 @@ class _Rewrite:
                 raise Refused(f"it is no whole tar archive: {error or type(error).__name__}") from error
             while rest := stream.read(_PIECE_BYTES):  # so that checksums at the end are looked at
                 self._spend(len(rest))
-        return described(Contents(self._files, self._links, self._small))
+        return described(Contents(self._files, self._links, self._small), here)
 
     def finish(self, image: Described, name: str) -> None:
         """Writes what is still missing, and the manifest, in which the image has `name`."""
