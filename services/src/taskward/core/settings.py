@@ -120,7 +120,8 @@ class DockerSettings:
     `privileged_runtime`, if there is one. `networks_ready` private networks are kept for the next tasks.
     `cpus` (1.5 is one and a half) limits a task's share of the processors, `restrict_cpu` gives each task one of its
     own. `disk_limit_bytes` is what a container may write into its own file system. `apparmor_profile` is the loaded
-    profile of containers with `features.allowPtrace`.
+    profile of containers with `features.allowPtrace`. What `features.dockerSave` publishes may have `max_saved_bytes`
+    each, and expires after `saved_expire_after_s` at the latest.
     """
 
     enabled: bool = True
@@ -136,6 +137,8 @@ class DockerSettings:
     restrict_cpu: bool = False
     disk_limit_bytes: int = 0
     networks_ready: int = 2
+    max_saved_bytes: int = 20 << 30
+    saved_expire_after_s: int = 7 * 86400
 
 
 @dataclass(frozen=True)

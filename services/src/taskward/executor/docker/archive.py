@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from socket import send_fds, socket
 from typing import Final
@@ -18,6 +18,7 @@ from requests import Response
 from urllib3.exceptions import HTTPError
 
 from taskward.core.outbox import ErrorReason
+from taskward.executor.docker import download
 from taskward.executor.docker.daemon import DaemonAway
 from taskward.executor.docker.engine import DockerEngine
 from taskward.executor.docker.untar import LARGEST_MESSAGE, Limits, Taken, untar
@@ -26,12 +27,7 @@ from taskward.executor.errors import EngineFailed
 _BLOCK_BYTES: Final = 1 << 18
 _PIPE_BYTES: Final = 1 << 20
 _TIMEOUT_S: Final = 600.0
-_OK: Final = 200
 _FOLDER: Final = "artifacts"
-
-
-class NotThere(Exception):
-    """The container has nothing at that path; the text is the daemon's."""
 
 
 class Unusable(Exception):
@@ -84,20 +80,9 @@ class Archive:
         os.chown(folder, identity.uid, identity.gid)
         return folder
 
-    @contextmanager
-    def _opened(self, path: str) -> Iterator[Response]:
-        daemon, name = self._engine.daemon, self._engine.container.name
-        with daemon.asking("pack the task's files"):
-            api = daemon.api
-            url = f"{api.base_url}/v{api.api_version}/containers/{name}/archive"
-            plain = {"Accept-Encoding": "identity"}
-            response = api.get(
-                url, params={"path": path}, headers=plain, stream=True, timeout=daemon.settings.timeout_s
-            )
-        with response:
-            if response.status_code != _OK:
-                raise NotThere(_message(response))
-            yield response
+    def _opened(self, path: str) -> AbstractContextManager[Response]:
+        archive = f"/containers/{self._engine.container.name}/archive"
+        return download.opened(self._engine.daemon, archive, {"path": path}, "pack the task's files")
 
 
 class _Pump(threading.Thread):
@@ -146,10 +131,3 @@ def _answers(connection: socket) -> Iterator[Taken]:
         if "reason" in answer:
             raise Unusable(answer["reason"], answer["message"])
         yield Taken(**answer)
-
-
-def _message(response: Response) -> str:
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {response.status_code}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from taskward.core.ids import RunId
 from taskward.core.settings import Settings
-from taskward.executor.docker import labels
+from taskward.executor.docker import labels, snapshot
 from taskward.executor.docker.container import Container
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.engine import DockerEngine
@@ -49,6 +49,7 @@ class Containers:
     def tidy(self, kept: Collection[RunId]) -> None:
         """What else runs that are not `kept` have left, images that are too old, networks beyond those to be ready."""
         self._try("containers and volumes", lambda: self._remove_others(kept))
+        self._try("saved containers", lambda: snapshot.sweep(self._daemon, self._state_dir, kept))
         self._try("images", self._images.sweep)
         self._keep_networks(self._settings.docker.networks_ready)
 

@@ -10,6 +10,7 @@ from taskward.executor.docker.features.balrog import BalrogStageVPNProxy, Balrog
 from taskward.executor.docker.features.caches import ContainerCaches
 from taskward.executor.docker.features.capabilities import AllowPtrace, Capabilities
 from taskward.executor.docker.features.devices import ContainerDevices
+from taskward.executor.docker.features.docker_save import DockerSave
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.log import ContainerLog
 from taskward.executor.docker.features.proxy_peer import ProxyPeer
@@ -27,7 +28,7 @@ from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
     ContainerLog, LiveLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
-    BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches,
+    BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches, DockerSave,
     Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit,
     ResourceMonitor, ChainOfTrust, ContainerArtifacts,
 )  # fmt: skip

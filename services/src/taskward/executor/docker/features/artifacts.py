@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from taskward.core.outcome import failed
 from taskward.executor import collect
-from taskward.executor.docker.archive import Archive, NotThere, Unusable
+from taskward.executor.docker.archive import Archive, Unusable
+from taskward.executor.docker.download import NotThere
 from taskward.executor.docker.features.container_feature import ContainerFeature
 from taskward.executor.docker.outfit import Bind
 from taskward.executor.docker.untar import WRONG_TYPE, Limits
