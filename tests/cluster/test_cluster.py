@@ -50,9 +50,13 @@ def test_live_log_is_read_through_the_published_port(cluster: Cluster) -> None:
 
 def test_task_runs_in_a_container_of_its_own(cluster: Cluster, daemon: APIClient) -> None:
     image = busybox_image(daemon)
-    task_id = cluster.create({"image": image, "command": ["sh", "-c", "echo from a container; id -u"]})
+    program = 'echo from a container; wget -q -O - "http://taskcluster/queue/v1/task/$TASK_ID" | head -c 20'
+    payload = {"image": image, "command": ["sh", "-c", program], "features": {"taskclusterProxy": True}}
+    task_id = cluster.create(payload)
     assert cluster.resolution(task_id) == "completed/completed"
-    assert "from a container" in cluster.get(task_id, "public/logs/live_backing.log")
+    log = cluster.get(task_id, "public/logs/live_backing.log")
+    assert "from a container" in log
+    assert '{"provisionerId"' in log, "the proxy answers, on the task's own network"
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "taskhost"])

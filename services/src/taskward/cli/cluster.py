@@ -48,7 +48,7 @@ def prepare(state_dir: Path, gateway_url: str, most_executors: int, most_uploade
             most_executors,
             uploader={"processes": most_uploaders},
             gateway={"host": "0.0.0.0", "port": PORTS["gateway"], "public_url": gateway_url},  # noqa: S104 - of its container
-            proxy={"port": PORTS["proxy"]},
+            proxy={"port": PORTS["proxy"], "container": "auto", "container_port": 80},
         )
         replace(config, document(file), user_of("supervisor"), 0o644)
     provision(Settings.load(config))
