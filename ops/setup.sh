@@ -213,10 +213,10 @@ compile_sources() {
 # The same without docstrings, which a process that stays need not keep in memory (docs/adr/0008): the standard library
 # and the packages, too, since Python takes all from there or nothing. What only tools and tests import is left out.
 compile_small() {
-    local others='/python3[^/]*/(site-packages/)?(test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pip|setuptools|mypy|mypyc|_pytest|hypothesis|taskcluster)/'
-    "$PLACE/bin/python" -X pycache_prefix="$PLACE/pycache" -m compileall -q -j 0 -o 2 -x "$others" \
-        $("$PLACE/bin/python" -c 'import sysconfig; print(*{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})') \
-        "${@/%//src}" >/dev/null || say "note: some modules could not be compiled; processes that need them start slower"
+    local libraries others='/python3[^/]*/(site-packages/)?(test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pip|setuptools|mypy|mypyc|_pytest|hypothesis|taskcluster)/'
+    mapfile -t libraries < <("$PLACE/bin/python" -c 'import sysconfig as s; print(*{s.get_path(n) for n in ("stdlib", "purelib", "platlib")}, sep="\n")')
+    "$PLACE/bin/python" -X pycache_prefix="$PLACE/pycache" -m compileall -q -j 0 -o 2 -x "$others" "${libraries[@]}" "${@/%//src}" >/dev/null ||
+        say "note: some modules could not be compiled; processes that need them start slower"
 }
 
 # An editable install changes only with the project files; a copy changes with every source.

@@ -33,7 +33,7 @@ HEAD = (
 def rendered() -> str:
     settings = Settings.parse(STANDARD, "sample")
     text = configuration(settings.layout.state_dir, programs(settings))
-    return HEAD + text.replace(python(), "/opt/taskward/venv/bin/python")
+    return HEAD + text.replace(str(Path(python()).parents[1]), "/opt/taskward/venv")
 
 
 def _parsed(devcluster: Devcluster | None = None) -> configparser.RawConfigParser:

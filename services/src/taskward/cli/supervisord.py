@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.programs import STAGES, Program, command, environment, python
+from taskward.cli.programs import STAGES, Program, command, environment, interpreter
 from taskward.cli.provision import replace
 
 LOG_BYTES: Final = 20 << 20
@@ -54,11 +54,11 @@ def write_configuration(state_dir: Path, programs: Sequence[Program]) -> None:
 
 def command_line(state_dir: Path) -> Sequence[str]:
     """The argv of supervisord, staying in the foreground."""
-    return (python(), "-P", "-m", "supervisor.supervisord", "-n", "-c", str(directory(state_dir) / "supervisord.conf"))
+    return (*interpreter(), "-m", "supervisor.supervisord", "-n", "-c", str(directory(state_dir) / "supervisord.conf"))
 
 
 def _listener(state_dir: Path) -> str:
-    argv = (python(), "-P", "-m", "taskward.cli.listener", str(directory(state_dir)))
+    argv = (*interpreter(), "-m", "taskward.cli.listener", str(directory(state_dir)))
     return _section("eventlistener:listener", {
         "command": " ".join(_quoted(word) for word in argv),
         "events": "PROCESS_STATE_STARTING,PROCESS_STATE_RUNNING,PROCESS_STATE_FATAL,TICK_5", "buffer_size": "256",

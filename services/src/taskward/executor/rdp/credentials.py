@@ -7,9 +7,6 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-
 PASSWORD_CHARACTERS: Final = 8  # all that the RFB protocol knows; 62 to the 8th is 47 bits
 _ALPHABET: Final = string.ascii_letters + string.digits
 _FILE_KEY: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in (23, 82, 107, 6, 35, 78, 88, 7))
@@ -47,6 +44,10 @@ def new_password() -> str:
 
 def password_file(password: str) -> bytes:
     """The form that VNC servers read: DES with a key that everybody knows, hence as secret as the password itself."""
+    # imported late: executors of workers without desktops never need them
+    from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+    from cryptography.hazmat.primitives.ciphers import Cipher, modes
+
     encryptor = Cipher(TripleDES(_FILE_KEY * 3), modes.ECB()).encryptor()  # noqa: S305 - the format wants it
     return encryptor.update(password.encode().ljust(PASSWORD_CHARACTERS, b"\0"))
 
