@@ -163,11 +163,11 @@ def test_a_directory_that_becomes_a_link_after_the_walk_gives_nothing_away(
     (bench.state_dir / "d" / "f").write_text("secret")
     moves = collect.move_all
 
-    def swap(plan: Plan, reader: Reader, outbox: Path, uid: int) -> None:
+    def swap(plan: Plan, reader: Reader, outbox: Path, uid: int, *, copy: bool = False) -> None:
         home = outbox.parent.parent / "tasks" / outbox.name
         (home / "d").rename(home / "e")
         (home / "d").symlink_to(bench.state_dir / "d")
-        moves(plan, reader, outbox, uid)
+        moves(plan, reader, outbox, uid, copy=copy)
 
     monkeypatch.setattr(collect, "move_all", swap)
     result = bench.run(shell("mkdir d; echo mine > d/f"), artifacts=[{"type": "directory", "path": "d"}])
@@ -224,7 +224,7 @@ def test_a_task_cannot_reach_its_neighbour_or_the_worker(bench: Bench, neighbour
         "home": bench.layout.task_directory(neighbour), "pid": min(bench.processes_of(uid)), "redis": address.socket,
         "log": bench.layout.log_directory(neighbour) / "live.log", "logs": bench.layout.log_directory(neighbour),
         "tasks": bench.layout.tasks, "outbox": bench.state_dir / "outbox", "password": address.password_file,
-        "job": owner.split("-")[0], "cgroup": _cgroup(bench, neighbour),
+        "job": owner.split("-")[-2], "cgroup": _cgroup(bench, neighbour),
     }  # fmt: skip
 
     result = bench.run(shell(probe.format(**names)))

@@ -143,13 +143,13 @@ def test_two_processes_with_one_job_run_the_task_once(bench: Bench, tmp_path: Pa
     assert bench.result(run).outcome.succeeded
 
 
-def _die(*_unused: object) -> None:
+def _die(*_unused: object, **_more: object) -> None:
     os.kill(os.getpid(), 9)
 
 
-def _move_one(plan: Plan, reader: Reader, outbox: Path, uid: int) -> None:
+def _move_one(plan: Plan, reader: Reader, outbox: Path, uid: int, *, copy: bool = False) -> None:
     file, source = next(iter(plan.sources.items()))
     plan.sources.clear()
     plan.sources[file] = source
-    move_all(plan, reader, outbox, uid)
+    move_all(plan, reader, outbox, uid, copy=copy)
     _die()
