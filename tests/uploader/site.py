@@ -97,11 +97,11 @@ class Site:
 
     def left_by_the_executor(self, *entries: Entry, batches: Sequence[Sequence[int]] | None = None,
                              outcome: Outcome = COMPLETED, certify: bool = False, live: str = LIVE,
-                             backing: str = BACKING, log: bytes = b"hello\n") -> None:  # fmt: skip
+                             backing: str = BACKING, log: bytes = b"hello\n", bulk: str = "") -> None:  # fmt: skip
         """Index, log and record, as they are after the fan-out."""
         split = tuple(map(tuple, batches)) if batches is not None else (tuple(range(len(entries))),) if entries else ()
         self.log.write_bytes(log)
-        Index(entries, split, str(self.log), live, backing, EXPIRES, certify).write(self.outbox)
+        Index(entries, split, str(self.log), live, backing, EXPIRES, certify, bulk_log_name=bulk).write(self.outbox)
         self.fanned_out(len(split), outcome)
 
     def second_run(self) -> RunId:

@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from taskward.core.outbox import Entry
 from uploader.site import BACKING, EXPIRES, LIVE, Site
 
@@ -44,6 +46,17 @@ def test_no_log_is_sent_when_none_is_wanted(site: Site) -> None:
     site.upload_all()
     assert site.cloud.artifacts == {}
     assert site.record.phase == "uploaded"
+
+
+@pytest.mark.parametrize("backing", [BACKING, ""])
+def test_the_bulk_log_is_the_backing_log_once_more(site: Site, backing: str) -> None:
+    name = "public/logs/terminal_bulk.log.gz"
+    site.left_by_the_executor(live="", backing=backing, bulk=name)
+    site.upload_all()
+    assert {each: stored.content for each, stored in site.cloud.stored.items()} == {
+        each: b"hello\n" for each in (backing, name) if each
+    }
+    assert site.cloud.stored[name].headers["content-encoding"] == "gzip"
 
 
 def test_an_error_artifact_fails_the_run_and_is_told_in_the_log(site: Site) -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from executor.docker.yard import Yard, task_output
+from taskward.executor.docker.features.bulk_log import ARTIFACT as BULK_LOG
 
 pytestmark = pytest.mark.root
 
@@ -59,6 +60,16 @@ def test_without_the_live_log_nothing_is_published(yard: Yard) -> None:
     result = yard.run("true", features={"localLiveLog": False})
 
     assert (result.index.live_log_name, result.index.backing_log_name, result.record.references) == ("", "", ())
+
+
+def test_the_bulk_log_needs_no_live_log_and_its_name_is_taken(yard: Yard) -> None:
+    artifacts = {BULK_LOG: {"type": "file", "path": "/etc/passwd"}}
+    result = yard.run("true", features={"localLiveLog": False, "bulkLog": True}, artifacts=artifacts)
+    without = yard.run("true")
+
+    assert (result.index.bulk_log_name, result.index.backing_log_name) == (BULK_LOG, "")
+    assert result.index.entries == ()
+    assert without.index.bulk_log_name == ""
 
 
 def test_an_ordinary_container_can_do_nothing_privileged(yard: Yard) -> None:

@@ -22,7 +22,7 @@ _DOCUMENT: Final = "public/chain-of-trust.json"
 _DETACHED: Final = "public/chain-of-trust.json.sig"
 _CERTIFICATES: Final = ("public/logs/certificate.json.gpg", "public/certificate.json.gpg")
 _PROVENANCE: Final = "public/provenance.intoto.json"
-_LOGS: Final = frozenset({"public/logs/live.log", "public/logs/live_backing.log"})
+_LOGS: Final = frozenset({"public/logs/live.log", "public/logs/live_backing.log", "public/logs/terminal_bulk.log.gz"})
 _MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
 
 

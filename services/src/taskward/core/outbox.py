@@ -62,6 +62,7 @@ class Index:
         expires: the task's own expiry, for logs and signed documents.
         certify: whether the run asked for chain of trust.
         certificate: whether it asked for the older `generateCertificate`.
+        bulk_log_name: artifact name under which the log is published once more; empty when it is not wanted.
     """
 
     entries: tuple[Entry, ...]
@@ -73,6 +74,7 @@ class Index:
     certify: bool = False
     certificate: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    bulk_log_name: str = ""
 
     @property
     def signed(self) -> bool:

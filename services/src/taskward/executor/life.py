@@ -164,6 +164,7 @@ class Life:
             log=str(task.log.path),
             live_log_name=payload.live_log if features.LiveLog in stopped and backing else "",
             backing_log_name=backing,
+            bulk_log_name=task.bulk_log,
             expires=str(task.definition["expires"]),
             certify=certifies and "chainOfTrust" in payload.features,
             certificate=certifies and "generateCertificate" in payload.features,

@@ -41,6 +41,7 @@ class Task:
         outcome: the first error, or None.
         watch: what else can end the run, for features that make it wait; None where nothing is started.
         last_exit_code: of the command that ended last; None before one has.
+        bulk_log: name of an artifact that is the log once more; empty for none.
         image_facts: what chain of trust tells of the container's image.
         keeps_files: whether artifacts stay where they are when they are collected, for somebody to look at.
         used: rows that say what a command has used, for the block after it.
@@ -62,6 +63,7 @@ class Task:
     last_exit_code: int | None = None
     aborted: bool = False
     keeps_files: bool = False
+    bulk_log: str = ""
     image_facts: dict[str, str] = field(default_factory=dict)
     used: Callable[[], Mapping[str, str]] = dict
 

@@ -16,24 +16,25 @@ _logger = logging.getLogger(__name__)
 
 
 def close_log(upload: RunUpload, index: Index) -> None:
-    """Uploads log and link, unless the manifest knows them.
+    """Uploads the log, under each name that is wanted, and the link, unless the manifest knows them.
 
     Raises:
         ClaimLost: the run is not ours any more.
     """
     done = upload.manifest.read()
-    if index.backing_log_name and index.backing_log_name not in done:
-        _send_backing_log(upload, index)
+    for name in (index.backing_log_name, index.bulk_log_name):
+        if name and name not in done:
+            _send(upload, index, name)
     if index.backing_log_name and index.live_log_name and index.live_log_name not in done:
         _link_live_log(upload, index)
 
 
-def _send_backing_log(upload: RunUpload, index: Index) -> None:
+def _send(upload: RunUpload, index: Index, name: str) -> None:
     pieces = log_with_notes(Path(index.log), upload.notes.read())
     try:
-        upload.text(index.backing_log_name, CONTENT_TYPE, index.expires, pieces)
+        upload.text(name, CONTENT_TYPE, index.expires, pieces)
     except ArtifactLost as loss:
-        upload.lost(index.backing_log_name, loss)
+        upload.lost(name, loss)
 
 
 def _link_live_log(upload: RunUpload, index: Index) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from taskward.executor.docker.features.artifacts import ContainerArtifacts
 from taskward.executor.docker.features.balrog import BalrogStageVPNProxy, BalrogVPNProxy
+from taskward.executor.docker.features.bulk_log import BulkLog
 from taskward.executor.docker.features.caches import ContainerCaches
 from taskward.executor.docker.features.capabilities import AllowPtrace, Capabilities
 from taskward.executor.docker.features.devices import ContainerDevices
@@ -27,7 +28,7 @@ from taskward.executor.features.resource_monitor import ResourceMonitor
 from taskward.executor.features.superseder import Superseder
 
 ORDER: Final[tuple[type[Feature], ...]] = (
-    ContainerLog, LiveLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
+    ContainerLog, LiveLog, BulkLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
     BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches, DockerSave,
     Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit,
     ResourceMonitor, ChainOfTrust, ContainerArtifacts,
