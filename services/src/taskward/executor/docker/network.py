@@ -79,8 +79,17 @@ class Networks:
     def keep(self, ready: int) -> None:
         """Makes or removes networks until `ready` are free; for a pause between runs.
 
-        None is made for a worker that has none: its tasks have no containers.
+        None is made for a worker that has none: its tasks have no containers. One process does this at a time, else
+        each would make what the others hold for a moment.
         """
+        turn = try_lock(self._locks.parent, "networks.turn")
+        if turn is not None:
+            try:
+                self._keep(ready)
+            finally:
+                os.close(turn)
+
+    def _keep(self, ready: int) -> None:
         free: list[tuple[Network, int]] = []
         known = list(self._known())
         try:
