@@ -22,6 +22,19 @@ def test_a_task_that_succeeds_is_completed_with_its_log(stack: Stack) -> None:
     assert stack.artifacts(run)["public/logs/live.log"]["storageType"] == "link"
 
 
+def test_all_processes_show_what_they_count(stack: Stack) -> None:
+    stack.run([["true"]])
+    shown = stack.command("metrics")
+    assert shown.stderr == ""
+    counts = dict(line.rsplit(" ", 1) for line in shown.stdout.splitlines() if not line.startswith("#"))
+    assert float(counts['taskward_claimer_claims_total{process="claimer"}']) >= 1
+    assert float(counts['taskward_claimer_resolved_total{reason="completed",process="claimer"}']) >= 1
+    assert sum(float(counts[name]) for name in counts if name.startswith("taskward_executor_runs_total")) >= 1
+    assert sum(float(counts[name]) for name in counts if name.startswith("taskward_uploader_files_total")) >= 1
+    for role in ("proxy", "gateway", "signer"):
+        assert any(name.startswith(f"taskward_{role}_") for name in counts), role
+
+
 def test_a_task_that_fails_is_failed_and_says_why(stack: Stack) -> None:
     run, resolution = stack.run([["sh", "-c", "exit 3"], ["echo", "never"]])
     assert resolution == ("failed", "failed")

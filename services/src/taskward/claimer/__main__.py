@@ -25,6 +25,7 @@ from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import EXECUTE, QUEUES
 from taskward.core.locks import available
+from taskward.core.metrics import Metrics
 from taskward.core.outcome import exception
 from taskward.core.record import Records
 from taskward.core.settings import Settings
@@ -57,6 +58,7 @@ class Claimer:
         self.settings = settings
         self.stopping, self.ended, self.wake = threading.Event(), threading.Event(), threading.Event()
         redis = connect(settings.redis("claimer"))
+        metrics = Metrics.of_process("claimer", settings.layout.state_dir)
         self.records = Records(redis)
         wanted = settings.taskcluster
         taskcluster = Taskcluster(
@@ -65,9 +67,10 @@ class Claimer:
         )  # fmt: skip
         credentials = worker_credentials(settings)
         slots = Slots(redis, self.records, settings.layout, settings.worker.capacity)
-        claims = Claims(taskcluster, credentials, settings.worker, self.records)
-        keeper = Keeper(taskcluster, credentials, self.records, settings.claimer, utc_now)
-        inbox = Inbox(redis, self.records, Resolver(taskcluster, self.records, settings.layout.proofs), self.wake.set)
+        claims = Claims(taskcluster, credentials, settings.worker, self.records, metrics)
+        keeper = Keeper(taskcluster, credentials, self.records, settings.claimer, utc_now, metrics)
+        resolver = Resolver(taskcluster, self.records, settings.layout.proofs, metrics)
+        inbox = Inbox(redis, self.records, resolver, self.wake.set)
         locks = {queue: settings.layout.locks(queue.name) for queue in QUEUES}
         self._threads = [
             threading.Thread(target=self._guard, args=work, daemon=True)
@@ -75,7 +78,7 @@ class Claimer:
                 (claim_for_ever, claims, slots.free, self.stopping, self.wake),
                 (keep_for_ever, keeper, self.ended),
                 (inbox.serve, self.ended),
-                (reap_for_ever, Reaper(redis, locks), Watch(locks.values()), self.ended),
+                (reap_for_ever, Reaper(redis, locks, metrics), Watch(locks.values()), self.ended),
             )
         ]
         self._failed = False

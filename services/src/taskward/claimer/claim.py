@@ -4,13 +4,15 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from taskward.claimer.access import stored
 from taskward.core.clock import parse_time
 from taskward.core.errors import Refused, Unreachable
 from taskward.core.ids import RunId
+from taskward.core.metrics import Metrics
 from taskward.core.record import Records
 from taskward.core.settings import WorkerSettings
 from taskward.core.taskcluster import Credentials, Taskcluster, segment
@@ -34,6 +36,7 @@ class Claims:
     credentials: Credentials
     worker: WorkerSettings
     records: Records
+    metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
 
     def ask(self, count: int) -> int:
         """Waits up to about 20 s for at most `count` runs; returns how many were taken.
@@ -49,6 +52,7 @@ class Claims:
         claims = answer.get("tasks", [])
         for claim in claims:
             self.take(claim)
+            self.metrics.count("claims_total")
         return len(claims)
 
     def take(self, claim: Mapping[str, Any]) -> None:
@@ -95,10 +99,12 @@ def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Even
             claims.ask(count)
             pause_s = _FIRST_PAUSE_S
         except Unreachable as error:
+            claims.metrics.count("claim_errors_total", label="unreachable")
             _logger.warning("could not claim work", extra={"error": str(error)})
             stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         except Refused as error:
+            claims.metrics.count("claim_errors_total", label="refused")
             _logger.error(
                 "the queue refuses our claims: check the client's scopes and token", extra={"error": str(error)}
             )

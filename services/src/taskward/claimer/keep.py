@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from taskward.claimer.access import stored
@@ -17,6 +18,7 @@ from taskward.core.clock import Clock, parse_time
 from taskward.core.credentials import claim_credentials
 from taskward.core.errors import PhaseConflict, Refused, TaskclusterError, Unreachable
 from taskward.core.ids import RunId
+from taskward.core.metrics import Metrics
 from taskward.core.record import Record, Records
 from taskward.core.settings import ClaimerSettings
 from taskward.core.taskcluster import Credentials, Taskcluster
@@ -38,6 +40,8 @@ class Keeper:
     records: Records
     settings: ClaimerSettings
     clock: Clock
+    metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
+    _count: int = 0
     _renew_at: dict[RunId, datetime] = field(default_factory=dict)
     _ask_at: dict[RunId, datetime] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="keep"))
@@ -45,6 +49,7 @@ class Keeper:
     def look(self) -> None:
         """Renews and asks where it is time to."""
         active = self.records.active()
+        self._show(len(active))
         for forgotten in (self._renew_at.keys() | self._ask_at.keys()) - active:
             self._renew_at.pop(forgotten, None)
             self._ask_at.pop(forgotten, None)
@@ -52,6 +57,12 @@ class Keeper:
         ours = [record for record in records if record is not None and record.abort not in GONE]
         for _ in self._pool.map(self._look_after, ours):
             pass
+
+    def _show(self, count: int) -> None:
+        if count != self._count:
+            self._count = count
+            self.metrics.set("runs", count)
+            self.metrics.write()
 
     def _look_after(self, record: Record) -> None:
         try:
@@ -80,10 +91,12 @@ class Keeper:
                 claim_credentials(self.records, run), give_up_after_s=0, timeout_s=_CALL_S,
             )  # fmt: skip
         except Unreachable as error:
+            self.metrics.count("renewals_total", label="unreachable")
             _logger.warning("could not renew a claim", extra={"run": run.key, "error": str(error)})
             self._renew_at[run] = self.clock() + timedelta(seconds=2)
             return
         except Refused as error:
+            self.metrics.count("renewals_total", label="refused")
             _logger.warning("a claim was not renewed", extra={"run": run.key, "error": str(error)})
             status = self._status(run)
             if status is not None and not self._notice(run, status):
@@ -93,6 +106,7 @@ class Keeper:
         access = stored(run, answer["credentials"], answer["takenUntil"], record.definition.get("scopes", []))
         self.records.renew(run, until, access)
         self._renew_at.pop(run, None)
+        self.metrics.count("renewals_total", label="renewed")
         _logger.info("renewed", extra={"run": run.key, "takenUntil": answer["takenUntil"]})
 
     def _status(self, run: RunId) -> Mapping[str, Any] | None:
@@ -121,6 +135,7 @@ class Keeper:
     def _lost(self, run: RunId, reason: str) -> None:
         _logger.warning("the run is no longer ours", extra={"run": run.key, "reason": reason})
         self.records.abort(run, reason)
+        self.metrics.count("lost_total")
 
 
 def keep_for_ever(keeper: Keeper, stop: threading.Event) -> None:

@@ -24,6 +24,7 @@ from taskward.core.connection import text
 from taskward.core.ids import RunId
 from taskward.core.jobs import Queue
 from taskward.core.locks import is_locked, visible
+from taskward.core.metrics import Metrics
 from taskward.core.outcome import exception
 from taskward.core.process import pid_here
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Records
@@ -39,8 +40,9 @@ _logger = logging.getLogger(__name__)
 class Reaper:
     """Looks once over all queues; idempotent, and safe beside living workers."""
 
-    def __init__(self, redis: Redis, locks: dict[Queue, Path]) -> None:
+    def __init__(self, redis: Redis, locks: dict[Queue, Path], metrics: Metrics | None = None) -> None:
         self._redis, self._records, self._locks = redis, Records(redis), locks
+        self._metrics = metrics or Metrics("claimer")
         self._waiting: dict[tuple[str, str], float] = {}
 
     def sweep(self) -> None:
@@ -75,6 +77,7 @@ class Reaper:
         ]
         done = self._redis.fcall("tw_requeue", len(names), *names, member, job, MAX_REQUEUES)
         if done:
+            self._metrics.count("orphans_total")
             _logger.warning("orphaned job", extra={"queue": queue.name, "job": job, "given_up": done < 0})
 
     def _given_up(self, queue: Queue) -> None:

@@ -1,7 +1,8 @@
 """Tells the queue how a run ended, once, after everything of it is uploaded; publishes the live log before that."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from taskward.core.credentials import claim_credentials
 from taskward.core.errors import Conflict, PhaseConflict, Refused
 from taskward.core.ids import RunId
+from taskward.core.metrics import Metrics
 from taskward.core.outcome import Outcome, exception
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import Record, Records, Reference
@@ -28,6 +30,7 @@ class Resolver:
     records: Records
     proofs: Path
     """Where owners of runs in other containers prove that they live."""
+    metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
 
     def attend(self, run: RunId) -> bool:
         """Does what the record asks the claimer for; True when the run is resolved now.
@@ -56,6 +59,7 @@ class Resolver:
         if not outcome.unreported:
             self._report(run, outcome)
         self.records.resolved(run)
+        self.metrics.count("resolved_total", label=outcome.label)
         _logger.info("resolved", extra={"run": run.key, "state": outcome.state, "reason": outcome.reason})
         return True
 

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "lint": ("taskward.cli.lint:lint", "Check tasks before they are created."),
     "schema": ("taskward.cli.schema:schema", "Print the JSON schema of task payloads."),
     "config": ("taskward.cli.config:config", "Show the configuration and what is made of it."),
+    "metrics": ("taskward.cli.metrics:metrics", "Print what all processes count, for Prometheus."),
     "version": ("taskward.cli.version:version", "Print the version."),
 }
 

@@ -25,6 +25,7 @@ unpacked/           root 0700                   read-only directories of mounts,
 secrets/ROLE/       that role 0500              redis-password, access-token
 secrets/admin/      tw-redis 0500               redis.conf, users.acl, the administrator's password
 run/taskward.toml   root 0644                   the resolved configuration, without any secret
+metrics/ROLE/       that role 0755              what claimer, executors and uploaders count
 tmp/ROLE/           that role 0700              home and temporary files of a process
 var/log/            root 0700                   what the processes say
 keys/               tw-keys 0700                private keys

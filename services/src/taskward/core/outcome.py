@@ -41,6 +41,11 @@ class Outcome:
         """Whether the run completed."""
         return self.state == "completed"
 
+    @property
+    def label(self) -> str:
+        """The reason, as metrics have it: what the queue had decided itself is one of them."""
+        return "unreported" if self.unreported else self.reason
+
     def to_json(self) -> str:
         """The form that the run record holds."""
         return json.dumps(asdict(self))

@@ -11,6 +11,7 @@ from taskward.core import locks, log
 from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import EXECUTE
+from taskward.core.metrics import Metrics
 from taskward.core.record import Records
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
@@ -59,7 +60,9 @@ def work(settings: Settings) -> None:
     sweep = Sweep(settings, Records(redis))
     sweep.run()
     registry = Registry(EXECUTE.name)
-    registry.add("execute", Executor(settings, redis, AbortReasons(address)).execute, task_id=str, run_id=int)
+    metrics = Metrics.of_process("executor", settings.layout.state_dir)
+    executor = Executor(settings, redis, AbortReasons(address), metrics=metrics)
+    registry.add("execute", executor.execute, task_id=str, run_id=int)
     ForkingWorker("executor", registry, redis, lock_dir, sweep.run_now_and_then).work()
     sweep.close()
 

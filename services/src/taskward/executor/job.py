@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +13,8 @@ from taskward.core import log
 from taskward.core.errors import PhaseConflict
 from taskward.core.ids import RunId
 from taskward.core.locks import held
-from taskward.core.outcome import exception
+from taskward.core.metrics import Metrics
+from taskward.core.outcome import COMPLETED, exception
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings
@@ -41,9 +44,15 @@ class Executor:
     """Carries runs out, one at a time; `engine` stands in for the one that a payload's kind has."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, abort_reasons: AbortReasons, engine: EngineFactory | None = None
+        self,
+        settings: Settings,
+        redis: Redis,
+        abort_reasons: AbortReasons,
+        engine: EngineFactory | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings, self._redis, self._abort_reasons, self._engine = settings, redis, abort_reasons, engine
+        self._metrics = metrics or Metrics("executor")
         self._records = Records(redis)
 
     def execute(self, task_id: str, run_id: int) -> None:
@@ -80,12 +89,27 @@ class Executor:
         )
         life = Life(task, watch, kind)
         logger.info("run begins", extra={"phase": record.phase})
-        if record.phase == "claimed":
-            life.begin()
-        else:
-            self._take_over(life, task)
+        with self._counted(task):
+            if record.phase == "claimed":
+                life.begin()
+            else:
+                self._take_over(life, task)
         logger.info("run handed over", extra={"outcome": task.outcome.reason if task.outcome else "completed"})
         life.retain()
+
+    @contextmanager
+    def _counted(self, task: Task) -> Iterator[None]:
+        """Counts a run that is handed over; whatever happens, the executor is busy no more."""
+        self._metrics.set("busy", 1)
+        self._metrics.count("adopted_total", int(task.record.phase != "claimed"))
+        began = time.monotonic()
+        try:
+            yield
+            self._metrics.add("runs_total", label=(task.outcome or COMPLETED).label)
+        finally:
+            self._metrics.add("seconds_total", time.monotonic() - began)
+            self._metrics.set("busy", 0)
+            self._metrics.write()
 
     def _take_over(self, life: Life, task: Task) -> None:
         """A run whose process has died is not run again; what was collected still counts."""

@@ -17,12 +17,14 @@ _AFTER_GIVING_UP: Final = 1 / 30
 class Patience:
     """Repeats attempts with growing, jittered pauses; shared by the transfers of one step, safe between threads.
 
+    `repeats` is called before each attempt that is not the first.
+
     When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch
     of many files ends soon after storage is known to be away.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+    def __init__(self, limit_s: float, repeats: Callable[[], None] = lambda: None) -> None:
+        self._limit_s, self._repeats = limit_s, repeats
         self._gave_up = threading.Event()
 
     def keep_trying(self, attempt: Callable[[], T]) -> T:
@@ -44,6 +46,7 @@ class Patience:
                     self._gave_up.set()
                     raise
                 time.sleep(wait_s)
+                self._repeats()
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             else:
                 self._gave_up.clear()

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from taskward.core.ids import RunId
 from taskward.core.log import for_run
+from taskward.core.metrics import Metrics
 from taskward.core.outcome import Outcome, exception
 from taskward.core.record import Records
 from taskward.uploader.artifact import Description, RunArtifacts
@@ -40,6 +41,7 @@ class RunUpload:
     artifacts: RunArtifacts
     storage: str
     spool_dir: Path | None
+    metrics: Metrics
 
     @property
     def to_object_service(self) -> bool:
@@ -62,6 +64,8 @@ class RunUpload:
             digest = target.put(description, body)
         finally:
             body.close()
+        self.metrics.add("files_total")
+        self.metrics.add("bytes_total", digest.size_bytes)
         storage = cast(Storage, self.storage)
         return Sent(storage, number, description.content_type, digest.sha256, digest.size_bytes)
 
@@ -77,6 +81,7 @@ class RunUpload:
 
     def lost(self, name: str, loss: ArtifactLost, optional: bool = False) -> None:
         """An artifact could not be uploaded: run and log say so, unless it was optional or the queue is done."""
+        self.metrics.add("lost_total")
         message = f"Error uploading artifact: {name[:200]}: {loss}"
         if optional or (loss.outcome.reason in _QUEUE_SAYS_NO and self.claim.is_decided()):
             for_run(_logger, self.run).warning(message)

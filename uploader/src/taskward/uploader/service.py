@@ -2,8 +2,11 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,6 +16,7 @@ from taskward.core.connection import connect
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.log import for_run
+from taskward.core.metrics import Metrics
 from taskward.core.outbox import Index, read_early
 from taskward.core.outcome import exception
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
@@ -46,6 +50,7 @@ class Service:
     layout: Layout
     settings: UploaderSettings
     signer_pause_s: float = _SIGNER_PAUSE_S
+    metrics: Metrics = field(default_factory=partial(Metrics, "uploader"))
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,7 @@ class Service:
             signer=SignerClient(_signer(settings)),
             layout=settings.layout,
             settings=settings.uploader,
+            metrics=Metrics.of_process("uploader", settings.layout.state_dir),
         )
 
     def close(self) -> None:
@@ -89,7 +95,21 @@ class Service:
         index = self._index(run)
         if index is not None:
             entries = [(number, index.entries[number]) for number in index.batches[batch]]
-            Batch(self._of(run), outbox, entries).send(self.threads)
+            with self._counted():
+                Batch(self._of(run), outbox, entries).send(self.threads)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.metrics.set("busy", 1)
+        self.metrics.write()
+        began = time.monotonic()
+        try:
+            yield
+            self.metrics.add("batches_total")
+        finally:
+            self.metrics.add("seconds_total", time.monotonic() - began)
+            self.metrics.set("busy", 0)
+            self.metrics.write()
 
     def publish(self, task_id: str, run_id: int) -> None:
         """Sends the artifact that a run wants to have published while it goes on; later it is sent with the others."""
@@ -113,9 +133,11 @@ class Service:
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
         except SignerUnavailable as error:
+            self.metrics.count("signer_waits_total")
             for_run(_logger, run).warning(f"the signer is away, trying again: {error}")
             time.sleep(self.signer_pause_s)
             return False
+        self.metrics.write()
         self.records.uploaded(run)
         return True
 
@@ -139,7 +161,7 @@ class Service:
 
     def _of(self, run: RunId) -> RunUpload:
         claim = Claim(self.redis, run)
-        patience = Patience(self.settings.give_up_after_s)
+        patience = Patience(self.settings.give_up_after_s, lambda: self.metrics.add("retries_total"))
         return RunUpload(
             run=run,
             records=self.records,
@@ -149,6 +171,7 @@ class Service:
             artifacts=RunArtifacts(self.taskcluster, self.transfers, claim, patience),
             storage=self.settings.storage,
             spool_dir=self.settings.spool_dir,
+            metrics=self.metrics,
         )
 
 
