@@ -1,10 +1,10 @@
-"""A shell in the running task for whoever may read ``private/generic-worker/shell.html``; see `executor.shell`."""
+"""A shell in the running task for whoever may read its page, a private artifact; see `executor.shell`."""
 
 import json
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlencode
 
 from taskward.core import keys
@@ -29,27 +29,36 @@ class Interactive(Feature):
     name = "Interactive"
     key = "interactive"
     switch = "enable_interactive"
+    artifact: ClassVar[str] = ARTIFACT
     _server: ShellServer | None = None
     _secret = ""
 
     def reserved(self) -> Sequence[str]:
         """The page's name."""
-        return (ARTIFACT,)
+        return (self.artifact,)
 
     def start(self) -> None:
         """A process that starts shells, a secret for the gateway, a reference for the claimer."""
         task = self.task
-        if not isinstance(task.engine, NativeEngine):
-            raise EngineFailed(f"the engine {task.engine.name} has no interactive shells")
-        starter = Starter(task.engine.start, task.engine.identity, environment_of(task))
-        self._server = ShellServer.start(task.layout.shell_socket(task.run), starter)
+        self._server = ShellServer.start(task.layout.shell_socket(task.run), self.starter())
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
         seconds = task.payload.max_run_time_s + _SLACK_S
         entry = {"taskId": task.run.task_id, "runId": task.run.run_id}
         task.redis.set(keys.shell(self._secret), json.dumps(entry), ex=seconds)
         expires = min(task.clock() + timedelta(seconds=seconds), task.expires)
-        reference = Reference(ARTIFACT, self._url(), format_time(expires), "text/html; charset=utf-8")
+        reference = Reference(self.artifact, self._url(), format_time(expires), "text/html; charset=utf-8")
         task.records.announce(task.run, reference)
+
+    def starter(self) -> Starter:
+        """Who starts shells.
+
+        Raises:
+            EngineFailed: nobody can.
+        """
+        task = self.task
+        if not isinstance(task.engine, NativeEngine):
+            raise EngineFailed(f"the engine {task.engine.name} has no interactive shells")
+        return Starter(task.engine.start, task.engine.identity, environment_of(task))
 
     def close(self) -> None:
         """Ends the shells, and the process that could start more."""

@@ -25,11 +25,19 @@ _SESSION_BYTES: Final = 16
 
 @dataclass(frozen=True)
 class Starter:
-    """Starts programs in the task; `start` is the engine's, `environment` the task's own variables."""
+    """Starts programs in the task.
+
+    Attributes:
+        start: the engine's.
+        identity: who owns terminals and pipes.
+        environment: the task's own variables.
+        shells: what to start where nothing is asked for; the first that is there.
+    """
 
     start: Callable[[Program, int], Child]
     identity: Identity
     environment: Mapping[str, str]
+    shells: tuple[tuple[str, ...], ...] = SHELLS
 
 
 class Session:
@@ -130,7 +138,7 @@ def _give(fd: int, identity: Identity) -> None:
 
 def _start(wish: Open, starter: Starter, descriptors: Mapping[int, int], output: int) -> Child:
     environment = {**starter.environment, "TERM": "xterm-256color"} if wish.terminal else starter.environment
-    candidates = (wish.argv,) if wish.argv else SHELLS
+    candidates = (wish.argv,) if wish.argv else starter.shells
     for number, argv in enumerate(candidates, 1):
         program = Program(argv, environment, descriptors, terminal=wish.terminal)
         try:

@@ -13,6 +13,7 @@ from taskward.executor.docker.features.capabilities import AllowPtrace, Capabili
 from taskward.executor.docker.features.devices import ContainerDevices
 from taskward.executor.docker.features.docker_save import DockerSave
 from taskward.executor.docker.features.image import ContainerImage
+from taskward.executor.docker.features.interactive import ContainerInteractive
 from taskward.executor.docker.features.log import ContainerLog
 from taskward.executor.docker.features.proxy_peer import ProxyPeer
 from taskward.executor.docker.features.releng_api import RelengAPIProxy
@@ -30,6 +31,6 @@ from taskward.executor.features.superseder import Superseder
 ORDER: Final[tuple[type[Feature], ...]] = (
     ContainerLog, LiveLog, BulkLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
     BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches, DockerSave,
-    Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit,
+    Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit, ContainerInteractive,
     ResourceMonitor, ChainOfTrust, ContainerArtifacts,
 )  # fmt: skip
