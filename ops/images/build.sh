@@ -30,6 +30,10 @@ context=$(mktemp)
 trap 'rm -f "$context"' EXIT
 tar --exclude=__pycache__ --exclude='*.egg-info' -cf "$context" ops/images ops/locks build/wheels services uploader signer proxy
 sed -n 's/^FROM taskward AS //p' ops/images/Dockerfile | while read -r role; do
-    docker build --quiet --build-arg "BASE_IMAGE=$base" --target "$role" \
-        --tag "taskward/$role:$tag" --file ops/images/Dockerfile - <"$context" >/dev/null
+    before=$(docker image ls --quiet "taskward/$role:$tag")
+    docker build --quiet --build-arg "BASE_IMAGE=$base" --target "$role" --tag "taskward/$role:$tag" \
+        --file ops/images/Dockerfile - <"$context" >/dev/null
+    if [ -n "$before" ] && [ "$before" != "$(docker image ls --quiet "taskward/$role:$tag")" ]; then
+        docker image rm "$before" >/dev/null 2>&1 || true # a container of the old one may still run
+    fi
 done

@@ -35,7 +35,7 @@ def upload_time_s(cluster: Cluster) -> float:
 def test_four_uploaders_are_faster_than_one_and_lose_nothing_when_one_is_killed(cluster: Cluster) -> None:
     cluster.slow_down(ROUND_TRIP_S)
     one_s = upload_time_s(cluster)
-    cluster.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "uploader=4", "uploader")
+    _scale(cluster, "uploader", 4)
     until(lambda: _locks(cluster, "upload") == 4, "four uploaders work")
     four_s = upload_time_s(cluster)
     print(f"{FILES} files at {ROUND_TRIP_S * 1000:.0f} ms: {one_s:.1f} s with one uploader, {four_s:.1f} s with four")
@@ -47,7 +47,7 @@ def test_four_uploaders_are_faster_than_one_and_lose_nothing_when_one_is_killed(
     assert cluster.resolution(task_id) == "completed/completed"
     assert len([name for name in cluster.names(task_id) if name.startswith("public/out/")]) == FILES
     cluster.slow_down(0)
-    cluster.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "uploader=1", "uploader")
+    _scale(cluster, "uploader", 1)
 
 
 def test_killed_executor_gives_the_run_back_to_the_queue(cluster: Cluster) -> None:
@@ -59,6 +59,20 @@ def test_killed_executor_gives_the_run_back_to_the_queue(cluster: Cluster) -> No
     assert "process that ran the task died" in cluster.get(task_id, "public/logs/live_backing.log")
 
 
+def test_run_of_a_killed_executor_is_taken_over_by_another_container(cluster: Cluster) -> None:
+    """The other one cannot see its pid, nor its task's user; the lock tells."""
+    _scale(cluster, "executor", 2)
+    until(lambda: _locks(cluster, "execute") == 2, "two executors work")
+    program = "[ $RUN_ID != 0 ] || sleep 5"
+    tasks = [cluster.create({"command": [["/bin/bash", "-c", program]]}) for _ in range(2)]
+    until(lambda: all(run["state"] == "running" for task in tasks for run in cluster.runs(task)), "both run")
+    until(lambda: len(list((cluster.state_dir / "tasks").iterdir())) == 2, "both have begun")
+    cluster.crash(cluster.containers("executor")[0])
+    assert sorted(cluster.resolution(task) for task in tasks) == ["completed/completed", "exception/worker-shutdown"]
+    assert all(cluster.resolution(task, len(cluster.runs(task)) - 1) == "completed/completed" for task in tasks)
+    _scale(cluster, "executor", 1)
+
+
 @pytest.mark.parametrize("role", [role for role in ROLES if role not in ("executor", "taskhost")])
 def test_killed_container_is_started_again_and_loses_no_task(cluster: Cluster, role: str) -> None:
     task_id = cluster.create({"command": [["/bin/bash", "-c", "sleep 0.3"]], "features": {"chainOfTrust": True}})
@@ -68,6 +82,10 @@ def test_killed_container_is_started_again_and_loses_no_task(cluster: Cluster, r
     until(lambda: cluster.docker.inspect_container(found["Id"])["RestartCount"] > found["RestartCount"], "a new start")
     assert cluster.resolution(task_id) == "completed/completed"
     assert "public/chainOfTrust.json.asc" in cluster.names(task_id)
+
+
+def _scale(cluster: Cluster, role: str, count: int) -> None:
+    cluster.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", f"{role}={count}", role)
 
 
 def _locks(cluster: Cluster, queue: str) -> int:
