@@ -1,6 +1,6 @@
 """``taskward config``: what the configuration says, and what is made of it."""
 
-import tomllib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from taskward.cli import options, places, resolved, toml
+from taskward.cli.configuration import Configuration
 from taskward.cli.programs import programs
 from taskward.cli.supervisord import configuration
-from taskward.core.settings import Settings
 
 
 @click.group()
@@ -21,7 +21,7 @@ def config() -> None:
 @config.command()
 @options.config
 @options.as_json
-@click.option("--origin", is_flag=True, help="Say for each value whether it comes from the file or is a default.")
+@click.option("--origin", is_flag=True, help="Say where each value comes from: variable, file or default.")
 def show(config: Path | None, as_json: bool, origin: bool) -> None:
     """Print every setting with its value. Secrets are never in it, only paths to them.
 
@@ -29,16 +29,16 @@ def show(config: Path | None, as_json: bool, origin: bool) -> None:
     Examples:
       taskward config show --origin
       taskward config show --config worker.toml --json | jq .worker
+      TASKWARD_WORKER__CAPACITY=4 taskward config show --origin | grep capacity
 
-    Exit codes: 0 printed, 64 the file cannot be used (the text names the key).
+    Exit codes: 0 printed, 64 file or environment cannot be used (the text names the key).
     """
-    file = places.find_config(config)
-    sections = resolved.sections(Settings.load(file))
-    given = tomllib.loads(file.read_text())
+    given = Configuration.read(places.find_config(config), os.environ)
+    sections = resolved.sections(given.settings)
     if as_json:
-        options.print_json(_with_origin(sections, given, file) if origin else sections)
+        options.print_json(_with_origin(sections, given) if origin else sections)
     elif origin:
-        for name, key, value, source in _rows(sections, given, file):
+        for name, key, value, source in _rows(sections, given):
             click.echo(f"{name}.{key} = {toml.value(value)}  # {source}")
     else:
         click.echo(toml.document(sections), nl=False)
@@ -57,15 +57,15 @@ def supervisord(config: Path | None) -> None:
     click.echo(configuration(settings.layout.state_dir, programs(settings)), nl=False)
 
 
-def _rows(sections: Mapping[str, Any], given: Mapping[str, Any], file: Path) -> Iterator[tuple[str, str, Any, str]]:
+def _rows(sections: Mapping[str, Any], given: Configuration) -> Iterator[tuple[str, str, Any, str]]:
     for name, table in sections.items():
         for key, value in table.items():
             if value is not None:
-                yield name, key, value, str(file) if key in given.get(name, {}) else "default"
+                yield name, key, value, given.origin(name, key)
 
 
-def _with_origin(sections: Mapping[str, Any], given: Mapping[str, Any], file: Path) -> dict[str, dict[str, Any]]:
+def _with_origin(sections: Mapping[str, Any], given: Configuration) -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = {}
-    for name, key, value, source in _rows(sections, given, file):
+    for name, key, value, source in _rows(sections, given):
         shown.setdefault(name, {})[key] = {"value": value, "origin": source}
     return shown

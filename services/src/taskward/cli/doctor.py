@@ -86,7 +86,7 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "warning", error.message)
         return
     try:
-        settings = Settings.load(file)
+        settings = places.load(file)
     except ConfigurationError as error:
         yield Finding("configuration", "failed", str(error))
         return

@@ -60,10 +60,9 @@ def lint(files: Sequence[Path], config: Path | None, task_queue_id: str | None, 
 
 
 def _problems(file: Path, config: Path | None, task_queue_id: str | None) -> list[dict[str, str]]:
-    from taskward.cli import inspection
-    from taskward.core.settings import Settings
+    from taskward.cli import inspection, places
 
-    settings = inspection.at_work(Settings.load(config)) if config else None
+    settings = inspection.at_work(places.load(config)) if config else None
     queue = task_queue_id or (settings.worker.task_queue_id if settings else _NO_QUEUE)
     definition = taskfile.complete(taskfile.read(file), queue, file.stem, utc_now())
     found = []

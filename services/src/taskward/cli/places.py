@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from taskward.cli.configuration import Configuration
 from taskward.cli.errors import NotConfigured
 from taskward.core.settings import Settings
 
@@ -38,9 +39,9 @@ def find_config(given: Path | None) -> Path:
 
 
 def load(given: Path | None) -> Settings:
-    """The settings of `find_config`'s file.
+    """The settings of `find_config`'s file and of the environment.
 
     Raises:
-        ConfigurationError: the file cannot be used.
+        ConfigurationError: they cannot be used.
     """
-    return Settings.load(find_config(given))
+    return Configuration.read(find_config(given), os.environ).settings

@@ -226,26 +226,20 @@ class Settings:
         Raises:
             ConfigurationError: the file cannot be read, or says something that is not understood.
         """
-        try:
-            data = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: not TOML: {error}") from error
-        return cls.parse(data, str(path))
+        return cls.parse(tables(path), str(path))
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], where: str) -> Self:
         """The settings in `data`; `where` names them in errors."""
-        refuse_unknown(data, {*_SECTIONS, *_OTHERS}, where, "section")
-        sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in _SECTIONS.items()}
-        others = {name: data[name] for name in _OTHERS if name in data}
+        refuse_unknown(data, {*SECTIONS, *OTHER_SECTIONS}, where, "section")
+        sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in SECTIONS.items()}
+        others = {name: data[name] for name in OTHER_SECTIONS if name in data}
         settings = cls(**sections, others=others)
         _check(settings, where)
         return settings
 
 
-_SECTIONS: Final[dict[str, type[Any]]] = {
+SECTIONS: Final[dict[str, type[Any]]] = {
     "taskcluster": TaskclusterSettings,
     "worker": WorkerSettings,
     "claimer": ClaimerSettings,
@@ -255,7 +249,24 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "uploader": UploaderSettings,
     "environment": EnvironmentSettings,
 }
-_OTHERS: Final = ("gateway", "proxy", "signer", "keyholder", "decrypter")
+"""Those that are read here."""
+
+OTHER_SECTIONS: Final = ("gateway", "proxy", "signer", "keyholder", "decrypter")
+"""Those that their processes read themselves."""
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """What is written in `path`, unchecked.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from error
 
 
 def section(kind: type[Any], data: Any, where: str) -> Any:
@@ -271,7 +282,7 @@ def section(kind: type[Any], data: Any, where: str) -> Any:
     for each in fields(kind):
         if each.name not in data and each.default is MISSING and each.default_factory is MISSING:
             raise ConfigurationError(f"{where}: {each.name} is missing")
-    return kind(**{name: _value(value, hints[name], f"{where} {name}") for name, value in data.items()})
+    return kind(**{name: checked(value, hints[name], f"{where} {name}") for name, value in data.items()})
 
 
 def refuse_unknown(data: Mapping[str, Any], known: set[str], where: str, what: str) -> None:
@@ -287,7 +298,12 @@ def refuse_unknown(data: Mapping[str, Any], known: set[str], where: str, what: s
             raise ConfigurationError(f"{where}: unknown {what} {name!r}; {hint}")
 
 
-def _value(value: Any, hint: Any, where: str) -> Any:
+def checked(value: Any, hint: Any, where: str) -> Any:
+    """A TOML value as a setting of type `hint`.
+
+    Raises:
+        ConfigurationError: it has another type; `where` names it.
+    """
     if hint in (Path, Path | None):
         if not isinstance(value, str) or not value.startswith("/"):
             raise ConfigurationError(f"{where}: must be an absolute path, not {value!r}")
