@@ -5,12 +5,13 @@ import fcntl
 import os
 import struct
 import termios
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from executor.bench import JobProcess
-from executor.docker.yard import Yard
+from executor.docker.yard import Yard, task_output
 from executor.terminal import INTERACTIVE, Shell
 from taskward.core.shell import TASK_ENDED, Attach, Ended, Exited, Open, Refused
 from taskward.executor.docker.engine import DockerEngine
@@ -58,6 +59,7 @@ class Holding:
 @pytest.fixture(scope="module")
 def task(yard: Yard) -> Iterator[Holding]:
     yard.bench.layout.shells.mkdir(parents=True, mode=0o750, exist_ok=True)
+    yard.use(docker={"interactive_min_s": 0, "interactive_linger_s": 0})
     holding = Holding(yard)
     yield holding
     if yard.bench.is_alive(holding.job.pid):
@@ -245,3 +247,45 @@ def test_a_shell_waits_for_the_container(yard: Yard, monkeypatch: pytest.MonkeyP
     assert job.wait() == 0
     shell.vanish()
     assert yard.bench.result(run).outcome.succeeded
+
+
+def test_a_container_stays_for_its_shells_and_keeps_its_exit_code(yard: Yard) -> None:
+    yard.use(docker={"interactive_min_s": 1, "interactive_linger_s": 1})
+    run = yard.claim("echo holding; exit 5", features={"interactive": True})
+    job = yard.bench.start(run)
+    yard.bench.wait_for_line(run, "holding")
+    shell = Shell(yard.bench.layout.shell_socket(run), Open(("sleep", "2"), terminal=False, resume_s=0.0))
+    began = time.monotonic()
+
+    assert shell.told() == Exited(0)
+    assert job.wait() == 0
+
+    assert 2.8 < time.monotonic() - began < 8
+    result = yard.bench.result(run)
+    assert (result.outcome.state, result.outcome.message) == ("failed", "exit code 5")
+    assert "features.interactive: the container stays at least 1 seconds" in result.log
+    shell.vanish()
+
+
+def test_a_container_that_nobody_looks_at_stays_no_longer_than_the_task_may_run(yard: Yard) -> None:
+    yard.use(docker={"interactive_min_s": 100})
+    result = yard.run("echo done", features={"interactive": True}, maxRunTime=4)
+
+    assert result.outcome.succeeded, result.log
+
+
+def test_an_images_own_entrypoint_and_command_stay(yard: Yard) -> None:
+    yard.use(docker={"interactive_min_s": 0, "interactive_linger_s": 1})
+    changes = ['ENTRYPOINT ["echo","entry"]', 'CMD ["own command"]', "USER someone"]
+    source = yard.daemon.create_container(yard.image, ["true"])["Id"]
+    image = yard.daemon.commit(source, repository="taskward-test/entry", changes=changes)["Id"]
+    yard.daemon.remove_container(source)
+    try:
+        payload = {**yard.payload([], features={"interactive": True}), "image": "taskward-test/entry"}
+        own = yard.bench.run_payload({name: value for name, value in payload.items() if name != "command"})
+        given = yard.bench.run_payload({**payload, "command": ["given"]})
+    finally:
+        yard.daemon.remove_image(image, force=True)
+
+    assert task_output(own) == ["entry own command"]
+    assert task_output(given) == ["entry given"]

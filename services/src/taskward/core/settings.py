@@ -121,7 +121,8 @@ class DockerSettings:
     `cpus` (1.5 is one and a half) limits a task's share of the processors, `restrict_cpu` gives each task one of its
     own. `disk_limit_bytes` is what a container may write into its own file system. `apparmor_profile` is the loaded
     profile of containers with `features.allowPtrace`. What `features.dockerSave` publishes may have `max_saved_bytes`
-    each, and expires after `saved_expire_after_s` at the latest.
+    each, and expires after `saved_expire_after_s` at the latest. A container with `features.interactive` stays at least
+    `interactive_min_s`, and `interactive_linger_s` after each shell, within maxRunTime.
     """
 
     enabled: bool = True
@@ -139,6 +140,8 @@ class DockerSettings:
     networks_ready: int = 2
     max_saved_bytes: int = 20 << 30
     saved_expire_after_s: int = 7 * 86400
+    interactive_min_s: int = 180
+    interactive_linger_s: int = 900
 
 
 @dataclass(frozen=True)

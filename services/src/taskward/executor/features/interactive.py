@@ -15,6 +15,7 @@ from taskward.executor.errors import EngineFailed
 from taskward.executor.features.feature import Feature
 from taskward.executor.features.live_log import public_url
 from taskward.executor.native import NativeEngine
+from taskward.executor.shell.host import Attend
 from taskward.executor.shell.server import ShellServer
 from taskward.executor.shell.session import Starter
 
@@ -40,7 +41,7 @@ class Interactive(Feature):
     def start(self) -> None:
         """A process that starts shells, a secret for the gateway, a reference for the claimer."""
         task = self.task
-        self._server = ShellServer.start(task.layout.shell_socket(task.run), self.starter())
+        self._server = ShellServer.start(task.layout.shell_socket(task.run), self.starter(), self.attend())
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
         seconds = task.payload.max_run_time_s + _SLACK_S
         entry = {"taskId": task.run.task_id, "runId": task.run.run_id}
@@ -59,6 +60,10 @@ class Interactive(Feature):
         if not isinstance(task.engine, NativeEngine):
             raise EngineFailed(f"the engine {task.engine.name} has no interactive shells")
         return Starter(task.engine.start, task.engine.identity, environment_of(task))
+
+    def attend(self) -> Attend:
+        """Who wants to know how many shells there are: here nobody."""
+        return lambda _shells: None
 
     def close(self) -> None:
         """Ends the shells, and the process that could start more."""

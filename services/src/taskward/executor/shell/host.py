@@ -32,6 +32,7 @@ from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.shell.session import KILLED_AFTER_S, Session, Starter, open_session
 
 MOST_CONNECTIONS: Final = 4 * MOST_SESSIONS
+Attend = Callable[[int], float | None]
 _PEER: Final = struct.Struct("iII")
 
 _logger = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class Host:
     Args:
         listener: a listening SOCK_SEQPACKET socket.
         group: whoever has this primary group may ask, beside root and our own user.
+        attend: is told how many shells there are, and says in how many seconds it wants to be told again.
     """
 
-    def __init__(self, listener: socket.socket, stop: int, group: int, starter: Starter) -> None:
+    def __init__(self, listener: socket.socket, stop: int, group: int, starter: Starter, attend: Attend) -> None:
         self._listener, self._stop, self._group, self._starter = listener, stop, group, starter
+        self._attend = attend
         self._selector = DefaultSelector()
         self._sessions: dict[str, Session] = {}
         self._connections: dict[socket.socket, Session | None] = {}
@@ -58,15 +61,17 @@ class Host:
         self._selector.register(self._listener, EVENT_READ, self._accept)
         self._selector.register(self._stop, EVENT_READ, self._end)
         while self._running:
-            for key, _ in self._selector.select(self._pause_s()):
+            again_s = self._attend(len(self._sessions))
+            for key, _ in self._selector.select(self._pause_s(again_s)):
                 if key.fileobj in self._selector.get_map():
                     act: Callable[[], None] = key.data
                     act()
             self._part_from_overdue()
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self, again_s: float | None) -> float | None:
         due = [session.until_s for session in self._sessions.values() if session.until_s is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        pauses = [max(0.0, min(due) - time.monotonic())] if due else []
+        return min([*pauses, *(() if again_s is None else (again_s,))], default=None)
 
     def _end(self) -> None:
         reason = TASK_ENDED if os.read(self._stop, 1) else PROCESS_DIED

@@ -11,7 +11,7 @@ from typing import Final, Self
 from taskward.core.process import die_with_parent
 from taskward.core.shell import short_address
 from taskward.executor.errors import EngineFailed
-from taskward.executor.shell.host import Host
+from taskward.executor.shell.host import Attend, Host
 from taskward.executor.shell.session import Starter
 from taskward.executor.spawn import Child
 
@@ -26,8 +26,8 @@ class ShellServer:
         self._process, self._stop = process, stop
 
     @classmethod
-    def start(cls, path: Path, starter: Starter) -> Self:
-        """Serves shells at the socket `path`, for the group of its directory.
+    def start(cls, path: Path, starter: Starter, attend: Attend) -> Self:
+        """Serves shells at the socket `path`, for the group of its directory; `attend` is the host's.
 
         Raises:
             EngineFailed: the socket or the process cannot be made.
@@ -38,7 +38,7 @@ class ShellServer:
                 group = path.parent.stat().st_gid
                 stopped, stop = os.pipe2(os.O_CLOEXEC)
                 cleanup.callback(os.close, stopped)
-                return cls(Child(_fork(Host(listener, stopped, group, starter), stop)), stop)
+                return cls(Child(_fork(Host(listener, stopped, group, starter, attend), stop)), stop)
         except OSError as error:
             raise EngineFailed(f"interactive shells cannot be offered: {error}") from error
 
