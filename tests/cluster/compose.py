@@ -66,10 +66,14 @@ class Cluster:
         }
 
     def __enter__(self) -> Self:
-        self.compose("run", "--rm", "setup", *self._setup())
-        self._edit_configuration()
-        self.compose("up", "--detach", "--no-build")
-        until(lambda: (self.state_dir / "devcluster/devcluster.json").exists(), "the devcluster answers")
+        try:
+            self.compose("run", "--rm", "setup", *self._setup())
+            self._edit_configuration()
+            self.compose("up", "--detach", "--no-build")
+            until(lambda: (self.state_dir / "devcluster/devcluster.json").exists(), "the devcluster answers")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
