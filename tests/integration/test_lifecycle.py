@@ -31,6 +31,7 @@ def test_all_processes_show_what_they_count(stack: Stack) -> None:
     assert float(counts['taskward_claimer_resolved_total{reason="completed",process="claimer"}']) >= 1
     assert sum(float(counts[name]) for name in counts if name.startswith("taskward_executor_runs_total")) >= 1
     assert sum(float(counts[name]) for name in counts if name.startswith("taskward_uploader_files_total")) >= 1
+    assert any('phase_seconds_total{phase="run"' in name and float(counts[name]) > 0 for name in counts)
     for role in ("proxy", "gateway", "signer"):
         assert any(name.startswith(f"taskward_{role}_") for name in counts), role
 

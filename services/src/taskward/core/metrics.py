@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
     "executor": (
         Metric("busy", "gauge", "1 while a run is carried out."),
         Metric("runs_total", "counter", "Runs handed over to the uploaders, by outcome.", "reason", _ENDS),
-        Metric("seconds_total", "counter", "Time spent on them, from the claim to the uploaders."),
+        Metric("phase_seconds_total", "counter", "Time spent on them.", "phase", ("prepare", "run", "collect")),
         Metric("adopted_total", "counter", "Runs taken over from processes that had died."),
     ),
     "uploader": (
@@ -83,7 +82,7 @@ class Metrics:
     def __init__(self, role: str, path: Path | None = None) -> None:
         self._role, self._path = role, path
         self._lock = threading.Lock()
-        self._added: Counter[Key] = Counter()
+        self._added: dict[Key, float] = {}
         self._gauges: dict[Key, float] = {}
 
     @classmethod
@@ -100,7 +99,7 @@ class Metrics:
     def add(self, name: str, by: float = 1, label: str = "") -> None:
         """Counts, to be written with the next `write`."""
         with self._lock:
-            self._added[name, label] += by  # type: ignore[assignment]  # seconds are fractions
+            self._added[name, label] = self._added.get((name, label), 0) + by
 
     def set(self, name: str, value: float) -> None:
         """Sets a gauge, to be written with the next `write`."""

@@ -89,7 +89,7 @@ class Executor:
         )
         life = Life(task, watch, kind)
         logger.info("run begins", extra={"phase": record.phase})
-        with self._counted(task):
+        with self._counted(task, life):
             if record.phase == "claimed":
                 life.begin()
             else:
@@ -98,16 +98,16 @@ class Executor:
         life.retain()
 
     @contextmanager
-    def _counted(self, task: Task) -> Iterator[None]:
+    def _counted(self, task: Task, life: Life) -> Iterator[None]:
         """Counts a run that is handed over; whatever happens, the executor is busy no more."""
         self._metrics.set("busy", 1)
         self._metrics.count("adopted_total", int(task.record.phase != "claimed"))
-        began = time.monotonic()
         try:
             yield
             self._metrics.add("runs_total", label=(task.outcome or COMPLETED).label)
         finally:
-            self._metrics.add("seconds_total", time.monotonic() - began)
+            for phase, seconds in life.seconds.items():
+                self._metrics.add("phase_seconds_total", seconds, phase)
             self._metrics.set("busy", 0)
             self._metrics.write()
 

@@ -1,7 +1,9 @@
 """The life of one run in the executor: prepare, run, collect, hand over; each phase is recorded before its work."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -35,6 +37,8 @@ class Life:
         task.watch = watch
         self._owner = this_life()
         self._started: list[Feature] = []
+        self.seconds: dict[str, float] = {}
+        """How long each phase took: ``prepare``, ``run``, ``collect``."""
 
     def begin(self) -> None:
         """A run that was just claimed: from its first line to its last command, and then `collect`.
@@ -43,10 +47,12 @@ class Life:
             PhaseConflict: somebody else has it; nothing was done.
         """
         self._move(("claimed",), "preparing")
-        self._attempt(self._prepare)
+        with self._timed("prepare"):
+            self._attempt(self._prepare)
         if self._task.outcome is None:
             self._move(("preparing",), "running")
-            self._attempt(self._run)
+            with self._timed("run"):
+                self._attempt(self._run)
         self.collect()
 
     def adopt(self) -> None:
@@ -66,6 +72,10 @@ class Life:
 
     def collect(self) -> None:
         """Kills what is left, stops the features, and hands the outbox to the uploaders."""
+        with self._timed("collect"):
+            self._collect()
+
+    def _collect(self) -> None:
         task = self._task
         for feature in reversed(self._started):
             self._attempt(feature.close)
@@ -146,6 +156,14 @@ class Life:
             _logger.exception("unexpected error", extra={"run": task.run.key})
             task.fail(exception("internal-error", f"the worker could not run the task: {error!r}"))
         return False
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = time.monotonic() - began
 
     def _move(self, allowed: tuple[str, ...], phase: str, outcome: Outcome | None = None) -> None:
         task = self._task

@@ -6,7 +6,7 @@ from socket import socket
 from typing import Any, Final
 
 from taskward.core.clock import format_time, parse_time
-from taskward.executor.mounts import fetch, unpack
+from taskward.executor.mounts import ask, fetch, unpack
 from taskward.executor.mounts.digest import sha256_of
 from taskward.executor.mounts.errands import Answer, Refused, serve
 from taskward.executor.mounts.place import Places, copy
@@ -23,21 +23,21 @@ def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]
         ca: PEM certificates to trust beside the system's.
         limits: of one download.
     """
-    client = fetch.Client(ca, limits.stall_s)
+    client = ask.Client(ca, limits.stall_s)
 
     def download(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
         return fetch.Download(client, request["url"], request["to_proxy"], received[0], limits).run(), ()
 
     def find(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
-        answer = fetch.get_json(client, request["url"], limits.longest_s, to_proxy=True)
+        answer = ask.get_json(client, request["url"], limits.longest_s, to_proxy=True)
         return {"taskId": str(_at(answer, "taskId"))}, ()
 
     def purges(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
-        answer = fetch.get_json(client, request["url"], _PURGES_WITHIN_S, to_proxy=request["to_proxy"])
+        answer = ask.get_json(client, request["url"], _PURGES_WITHIN_S, to_proxy=request["to_proxy"])
         return {"before": _latest(_at(answer, "requests"), set(request["names"]))}, ()
 
     def authorise(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
-        fetch.may_read(client, request["url"], limits.longest_s)
+        ask.may_read(client, request["url"], limits.longest_s)
         return {}, ()
 
     places = Places(home)
