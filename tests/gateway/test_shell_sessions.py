@@ -13,6 +13,8 @@ from gateway.shell_rig import Task
 from simulators.redis import RedisServer
 from taskward.core.shell import Attach, End, Refused
 
+READY = b"\x64"
+
 
 @pytest.fixture
 def task(gateway: Gateway, redis_server: RedisServer) -> Iterator[Task]:
@@ -183,7 +185,7 @@ def test_output_and_errors_come_apart_and_the_exit_code_last(task: Task) -> None
         streams.send(0, b"through")
         streams.send(102)
         assert streams.until_closed() == 1000
-    assert (streams.output, streams.errors, streams.others) == (b"through", b"oops\n", [b"\xc8\x04"])
+    assert (streams.output, streams.errors, streams.others) == (b"through", b"oops\n", [READY, b"\xc8\x04"])
 
 
 def test_five_megabytes_go_in_whole(task: Task) -> None:
@@ -201,7 +203,7 @@ def test_version_1_can_have_a_terminal(task: Task) -> None:
         streams.send(0, b"stty size; exit 2\r")
         streams.until_closed()
     assert b"33 111\r\n" in streams.output
-    assert streams.others == [b"\xc8\x02"]
+    assert streams.others == [READY, b"\xc8\x02"]
 
 
 def test_version_1_can_pause(task: Task) -> None:
@@ -232,4 +234,4 @@ def test_a_signal_is_told_as_shells_do(task: Task) -> None:
         eventually(lambda: bool(task.pids))
         os.kill(task.pids[0], signal.SIGKILL)
         streams.until_closed()
-    assert streams.others == [b"\xc8\x89"]
+    assert streams.others == [READY, b"\xc8\x89"]

@@ -25,6 +25,7 @@ from taskward.gateway.shell_channel import Channel
 from taskward.gateway.shell_session import Session
 
 _PIECE_BYTES: Final = 1 << 16
+_RESUME: Final = b"\x64"
 _SIZE: Final = struct.Struct("<HH")
 
 
@@ -88,7 +89,8 @@ class Streams:
         self._may_send.set()
 
     async def send(self, session: Session, missed: int) -> None:
-        """See `Talk`."""
+        """See `Talk`; the client keeps what is typed until it is told once that it may send."""
+        await self._channel.send(_RESUME)
         async for number, piece in _pieces(session):
             await self._may_send.wait()
             await self._channel.send(bytes([number + 1]) + piece)

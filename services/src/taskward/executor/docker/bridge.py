@@ -34,6 +34,7 @@ _CANNOT_START: Final = 126
 _HUNG_UP: Final = 128 + signal.SIGHUP
 _KILLED: Final = 128 + signal.SIGKILL
 _BLOCK_BYTES: Final = 1 << 16
+_READY_WITHIN_S: Final = 1.0
 _RUNS_WITHIN_S: Final = 60.0
 _PAUSE_S: Final = 0.1
 _KILLED_AFTER_S: Final = 0.4
@@ -52,7 +53,7 @@ class Shells:
         """As engines do; an exit code of 126 says that there is no such program, or no container (any more)."""
         stdin, stderr = program.descriptors[0], program.descriptors.get(2, output)
         if program.terminal:
-            tty.setraw(stdin)
+            _set_raw(stdin, termios.ICANON)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -87,8 +88,11 @@ class Bridge:
                 self._daemon, self._container.name, program.argv, program.environment, program.terminal
             )
             connection = execution.start()
-            threading.Thread(target=self._type, args=(connection,), daemon=True).start()
             threading.Thread(target=self._print, args=(connection,), daemon=True).start()
+            if program.terminal:
+                self._resize(execution)
+                threading.Timer(_READY_WITHIN_S, self._announce_ready).start()
+            threading.Thread(target=self._type, args=(connection,), daemon=True).start()
             return self._watch(execution)
         except EngineFailed as error:
             with contextlib.suppress(OSError):
@@ -116,7 +120,9 @@ class Bridge:
     def _print(self, connection: socket.socket) -> None:
         try:
             if self._program.terminal:
-                while data := connection.recv(_BLOCK_BYTES):
+                first = connection.recv(1, socket.MSG_PEEK)
+                self._announce_ready()
+                while first and (data := connection.recv(_BLOCK_BYTES)):
                     _write(self._outputs[1], data)
             else:
                 for number, data in frames(connection):
@@ -126,9 +132,12 @@ class Bridge:
         else:
             os.kill(os.getpid(), signal.SIGUSR1)
 
+    def _announce_ready(self) -> None:
+        """To the gateway, which waits for it: what is typed before the shell has its terminal would be echoed twice."""
+        with contextlib.suppress(OSError, termios.error):
+            _set_raw(self._stdin, 0)
+
     def _watch(self, execution: Execution) -> int:
-        if self._program.terminal:
-            self._resize(execution)
         printed = False
         while True:
             match _next_signal(_PAUSE_S if printed else None):
@@ -193,6 +202,14 @@ def _next_signal(within_s: float | None) -> int | None:
         return signal.sigwait(_SIGNALS)
     found = signal.sigtimedwait(_SIGNALS, within_s)
     return found.si_signo if found else None
+
+
+def _set_raw(fd: int, kept: int) -> None:
+    """Passes on every byte as it is, but for what the local flags `kept` say; loses none."""
+    tty.setraw(fd, termios.TCSANOW)
+    modes = termios.tcgetattr(fd)
+    modes[tty.LFLAG] |= kept
+    termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
 def _write(fd: int, data: bytes) -> None:
