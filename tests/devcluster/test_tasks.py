@@ -86,7 +86,7 @@ def test_malformed_definition_is_refused(queue: Any, changes: dict[str, Any]) ->
     "changes",
     [
         {"created": taskcluster.fromNowJSON("-20 minutes")},
-        {"created": taskcluster.fromNowJSON("20 minutes")},
+        {"created": taskcluster.fromNowJSON("50 minutes")},
         {"deadline": taskcluster.fromNowJSON("-1 minute")},
         {"deadline": taskcluster.fromNowJSON("6 days")},
         {"expires": taskcluster.fromNowJSON("1 minute")},

@@ -6,6 +6,7 @@ frozen; the others by processes that are frozen meanwhile. What is frozen is kil
 """
 
 import fcntl
+import os
 import pwd
 import signal
 import time
@@ -26,7 +27,7 @@ ROLES = [
     "executor", "job", "uploader", "signer", "keyholder", "claimer", "proxy", "gateway", "redis", "uploader+claimer",
 ]  # fmt: skip
 PHASES = ["preparing", "running", "collecting", "uploading", "finishing", "resolving"]
-GO = Path("/tmp/taskward-go")
+GO = Path(f"/tmp/taskward-go-{os.getpid()}")
 FILES = 3
 COMMAND = [
     "sh", "-c",
