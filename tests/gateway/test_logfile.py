@@ -92,7 +92,7 @@ def test_nothing_stays_open(log: TaskLog) -> None:
                 file.refresh()
             except LogRefused:
                 assert name in {"link", "folder"}
-    open_files = [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    open_files = [str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
     assert [path for path in open_files if path.startswith(str(log.folder.parent))] == []
 
 
