@@ -59,6 +59,23 @@ def test_task_runs_in_a_container_of_its_own(cluster: Cluster, daemon: APIClient
     assert '{"provisionerId"' in log, "the proxy answers, on the task's own network"
 
 
+def test_cache_goes_from_one_container_to_the_next(cluster: Cluster, daemon: APIClient) -> None:
+    payload = {
+        "image": busybox_image(daemon),
+        "command": ["sh", "-c", "echo once >>/cache/count; wc -l </cache/count"],
+        "cache": {"cluster-test": "/cache"},
+    }
+    for count in ("1", "2"):
+        task_id = cluster.create(payload, scopes=["docker-worker:cache:cluster-test"])
+        assert cluster.resolution(task_id) == "completed/completed"
+        assert f"\n{count}\r\n" in cluster.get(task_id, "public/logs/live_backing.log")
+
+
+@pytest.mark.parametrize("role", ["claimer", "executor", "uploader"])
+def test_metrics_of_each_container_are_there(cluster: Cluster, role: str) -> None:
+    until(lambda: list((cluster.state_dir / "metrics" / role).glob("*.prom")), f"{role} has written its metrics", 30)
+
+
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "taskhost"])
 def test_container_becomes_healthy(cluster: Cluster, role: str) -> None:
     def healthy() -> bool:
