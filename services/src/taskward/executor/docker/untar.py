@@ -12,6 +12,7 @@ import resource
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from socket import recv_fds, socket
 from typing import IO, Any, Final
 
@@ -117,7 +118,7 @@ def _take(stream: IO[bytes], kind: str, limits: Limits) -> Iterator[Taken]:
 
 def _write(content: IO[bytes], member: tarfile.TarInfo, root: str, number: int) -> Taken:
     name = member.name[len(root) :].lstrip("/")
-    suffix = _SUFFIX.fullmatch(os.path.splitext(member.name)[1])
+    suffix = _SUFFIX.fullmatch(PurePosixPath(member.name).suffix)
     file = f"{number}{suffix[0] if suffix else ''}"
     fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
