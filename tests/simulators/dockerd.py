@@ -53,11 +53,11 @@ class _Server(ThreadingUnixStreamServer):
 class Dockerd:
     """Listens while the context lasts; `behaviour` answers whatever changes something."""
 
-    def __init__(self, socket: Path, behaviour: Behaviour) -> None:
+    def __init__(self, socket: Path, behaviour: Behaviour, request: type[Request] = Request) -> None:
         self.url = f"unix://{socket}"
         self.behaviour = behaviour
         self.asked, self.released, self.hung_up = threading.Event(), threading.Event(), threading.Event()
-        self._server = _Server(str(socket), type("Bound", (Request,), {"daemon": self}))
+        self._server = _Server(str(socket), type("Bound", (request,), {"daemon": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:

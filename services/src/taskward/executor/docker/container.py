@@ -79,7 +79,7 @@ class Container:
         Raises:
             EngineFailed: it still lives after a minute.
         """
-        deadline, pause_s = time.monotonic() + _STOPPED_WITHIN_S, _FIRST_PAUSE_S
+        deadline, pause_s, refusal = time.monotonic() + _STOPPED_WITHIN_S, _FIRST_PAUSE_S, ""
         while state := self.state():
             if state.status == "created":
                 self.remove()
@@ -87,8 +87,8 @@ class Container:
             if not state.is_alive:
                 return
             if time.monotonic() > deadline:
-                raise EngineFailed(f"the container {self.name} cannot be killed, it is {state.status}")
-            self._strike()
+                raise EngineFailed(f"the container {self.name} cannot be killed, it is {state.status}. {refusal}")
+            refusal = self._strike()
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -101,10 +101,11 @@ class Container:
             if error.status not in (_NOT_FOUND, _CONFLICT):  # gone, or somebody else is removing it
                 raise
 
-    def _strike(self) -> None:
+    def _strike(self) -> str:
+        """What the daemon had against it: it may have ended meanwhile, or take longer to end than the daemon waits."""
         try:
             with self._daemon.asking("kill the container"):
                 self._daemon.api.kill(self.name)
         except DaemonRefused as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):  # it has ended meanwhile
-                raise
+            return error.reason
+        return ""
