@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from taskward.cli.accounts import GROUPS, ROLE_USERS
+from taskward.cli.cluster import SHELVES
 from taskward.cli.directories import DIRECTORIES
 from taskward.signer.keyholder.settings import KeyholderSettings
 from taskward.signer.settings import SignerSettings
@@ -17,7 +18,7 @@ from taskward.signer.settings import SignerSettings
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "ops/images/Dockerfile").read_text()
-MADE_LATER = {"run/taskward.toml", "caches", "downloads", "unpacked", ""}
+MADE_LATER = {"run/taskward.toml", *SHELVES, ""}
 """Not in `DIRECTORIES`: a file, what the executor makes itself, and the state directory."""
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

@@ -2,9 +2,9 @@
 
 import json
 import os
+import select
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_a_run_reserved_before_a_crash_is_signed_for_the_same_manifest_only(
         asking = threading.Thread(target=ask_in_vain, args=(client, task.task_id, credentials, artifacts))
         asking.start()
         wait_for_line(directory / "state" / "audit.jsonl", '"event":"sign"')
-        subprocess.run(["kill", "-9", *children_of(signer.process.pid), str(signer.process.pid)], check=True)
+        kill([*children_of(signer.process.pid), signer.process.pid])
         asking.join()
         own_keyholder.process.send_signal(signal.SIGCONT)
     with processes.signer(config):
@@ -121,8 +121,18 @@ def events_in(log: Path) -> list[str]:
     return [json.loads(line)["event"] for line in log.read_text().splitlines()]
 
 
-def children_of(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kill(pids: list[int]) -> None:
+    """They are gone, and their listening sockets with them, when this returns."""
+    ends = [os.pidfd_open(pid) for pid in pids]
+    for end in ends:
+        signal.pidfd_send_signal(end, signal.SIGKILL)
+    for end in ends:
+        assert select.select([end], [], [], 20)[0]
+        os.close(end)
 
 
 def test_two_requests_for_one_run_at_once_are_signed_once(

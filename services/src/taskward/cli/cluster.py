@@ -21,7 +21,7 @@ from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.settings import Settings
 
 _EX_CONFIG: Final = 64
-_SHELVES: Final = ("caches", "container-caches", "downloads", "images", "unpacked")
+SHELVES: Final = ("caches", "container-caches", "downloads", "images", "unpacked")
 """The executor's own, which it makes itself where nobody has to mount them."""
 
 
@@ -40,7 +40,7 @@ def prepare(state_dir: Path, gateway_url: str, most_executors: int, most_uploade
     """
     ensure_accounts()
     ensure_directories(state_dir)
-    for shelf in _SHELVES:
+    for shelf in SHELVES:
         (state_dir / shelf).mkdir(mode=0o700, exist_ok=True)
     config = state_dir / DEV_CONFIG
     if not config.exists():
