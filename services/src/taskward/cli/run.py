@@ -62,12 +62,12 @@ def run(
     task_id = task_id or str(slugid.nice())
     with _explained():
         queue.createTask(task_id, definition)
-        click.secho(f"task {task_id} created", err=True, bold=True)
-        if not wait:
-            click.echo(json.dumps({"taskId": task_id}) if as_json else task_id)
-            return
         began = time.monotonic()
-        try:
+        try:  # from the moment on that its creation is told
+            click.secho(f"task {task_id} created", err=True, bold=True)
+            if not wait:
+                click.echo(json.dumps({"taskId": task_id}) if as_json else task_id)
+                return
             state = _watch(queue, task_id, as_json)
         except KeyboardInterrupt:
             _offer_cancel(queue, task_id)
