@@ -7,7 +7,8 @@ from typing import Any
 
 from taskward.cli.environment import Override, overrides
 from taskward.core.errors import ConfigurationError
-from taskward.core.settings import Settings, tables
+from taskward.core.settings import Settings
+from taskward.core.settings.table import tables
 
 
 @dataclass(frozen=True)

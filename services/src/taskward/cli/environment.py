@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from taskward.core.errors import ConfigurationError
-from taskward.core.settings import OTHER_SECTIONS, SECTIONS, checked
+from taskward.core.settings import OTHER_SECTIONS, SECTIONS
+from taskward.core.settings.table import checked
 
 PREFIX: Final = "TASKWARD_"
 _FROM_FILE: Final = "_file"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from taskward.core.errors import ConfigurationError
 from taskward.core.ids import RunId
 from taskward.core.settings import Settings as WorkerFile
-from taskward.core.settings import section
+from taskward.core.settings.table import section
 from taskward.core.shell import LONGEST_RESUME_S
 from taskward.gateway.follower import Limits
 
