@@ -12,6 +12,7 @@ import yaml
 from taskward.cli.accounts import GROUPS, ROLE_USERS
 from taskward.cli.cluster import SHELVES
 from taskward.cli.directories import DIRECTORIES
+from taskward.signer.door import TlsDoor
 from taskward.signer.keyholder.settings import KeyholderSettings
 from taskward.signer.settings import SignerSettings
 
@@ -72,10 +73,10 @@ def test_example_of_a_signing_host_is_understood(tmp_path: Path) -> None:
     file = tmp_path / "w-1.toml"
     file.write_text(text.replace('"tw-signer"', '"root"'))  # which every machine has
     signer, keyholder = SignerSettings.read(file), KeyholderSettings.read(file)
-    assert signer.tls is not None
-    assert signer.tls.port == 60025
-    assert signer.keyholder_socket == keyholder.socket
-    assert signer.public_keys_dir == keyholder.public_keys_dir
+    assert isinstance(signer.door, TlsDoor)
+    assert signer.door.port == 60025
+    assert signer.keyholder_socket == keyholder.door.path
+    assert signer.public_keys_dir == keyholder.keys.public_dir
 
 
 @needs_systemd

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from signer import processes
-from taskward.signer.audit import AuditLog, BrokenChainError, Head, check
+from taskward.signer.audit import AuditLog, Head, check
+from taskward.signer.errors import BrokenChainError
 
 
 @pytest.fixture

@@ -192,9 +192,9 @@ from taskward.signer.keyholder.server import serve
 from taskward.signer.keyholder.settings import KeyholderSettings
 from taskward.signer.sockets import listening
 settings = KeyholderSettings.read(Path(sys.argv[1]))
-with Keyring(settings) as keyring, listening(settings.socket, 0o600, None) as listener:
+with Keyring(settings) as keyring, listening(settings.door) as listener:
     print("ready", flush=True)
-    serve(listener, keyring, settings.allowed_uids, answer_within_s=1)
+    serve(listener, keyring, settings.door.allowed_uids, answer_within_s=1)
 """
 
 

@@ -67,8 +67,8 @@ def check(settings: Settings, path: Path) -> None:
     from taskward.proxy.errors import StartError
     from taskward.proxy.settings import load as load_proxy
     from taskward.signer.decrypter.settings import DecrypterSettings
+    from taskward.signer.errors import SettingsError
     from taskward.signer.keyholder.settings import KeyholderSettings
-    from taskward.signer.sections import SettingsError
     from taskward.signer.settings import SignerSettings
 
     GatewaySettings.load(path)

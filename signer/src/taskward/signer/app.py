@@ -121,7 +121,7 @@ def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
 
 
 def _caller(certifier: Certifier) -> Mapping[str, int | str]:
-    return allowed_peer(request.environ["gunicorn.socket"], certifier.settings)
+    return allowed_peer(request.environ["gunicorn.socket"], certifier.settings.door)
 
 
 def _body(incoming: Request) -> bytes:

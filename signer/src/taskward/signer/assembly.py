@@ -16,8 +16,8 @@ from taskward.signer.taskcluster import Taskcluster
 def build(settings: SignerSettings) -> Flask:
     """The application with its records opened; raises like `open_records`."""
     store, audit = open_records(settings.state_dir)
-    taskcluster = Taskcluster(settings.root_url, settings.credentials)
-    content = ContentCheck(taskcluster, settings.root_url, settings.artifact_hosts)
+    taskcluster = Taskcluster(settings.deployment.root_url, settings.deployment.credentials)
+    content = ContentCheck(taskcluster, settings.deployment.root_url, settings.artifact_hosts)
     certifier = Certifier(
         settings=settings,
         taskcluster=taskcluster,

@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskward.signer import jsontext
+from taskward.signer.errors import BrokenChainError
 
 _BEGINNING: Final = "0" * 64
 _MAX_LINE_BYTES: Final = 64 * 1024
-
-
-class BrokenChainError(Exception):
-    """The log is not what was written; the text names file and line. Keep it as evidence, then start a new one."""
 
 
 @dataclass(frozen=True)

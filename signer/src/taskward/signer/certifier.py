@@ -18,7 +18,6 @@ from taskward.signer.content import ContentCheck
 from taskward.signer.documents import Draft, Omission, drafts
 from taskward.signer.keys import Keyholder, PublicKeys
 from taskward.signer.metrics import Metrics
-from taskward.signer.policy import WorkerIdentity
 from taskward.signer.request import CertifyRequest
 from taskward.signer.settings import SignerSettings
 from taskward.signer.store import Store, conflict
@@ -81,18 +80,16 @@ class Certifier:
 
     def _sign(self, request: CertifyRequest) -> bytes:
         grant = self._grant(request)
-        made, omitted = drafts(request, grant, self.settings.environment, self.settings.root_url)
+        made, omitted = drafts(request, grant, self.settings.environment, self.settings.deployment.root_url)
         self.store.reserve(request.task_id, request.run_id, request.digest, self.clock())
         documents = [document for draft in made for document in self._documents(request, draft)]
         return self.store.complete(request.task_id, request.run_id, _answer(documents, omitted))
 
     def _grant(self, request: CertifyRequest) -> policy.Grant:
-        settings = self.settings
         status = self.taskcluster.status(request.task_id)
         definition = self.taskcluster.definition(request.task_id)
-        worker = WorkerIdentity(settings.task_queue_id, settings.worker_group, settings.worker_id)
         now = datetime.fromtimestamp(self.clock(), UTC)
-        grant = policy.grant(request, status, definition, worker, now)
+        grant = policy.grant(request, status, definition, self.settings.deployment.worker, now)
         listed = self.taskcluster.artifacts(request.task_id, request.run_id)
         policy.check_artifacts(request, listed)
         if self.content is not None:

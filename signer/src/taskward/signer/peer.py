@@ -1,28 +1,27 @@
 """Who is at the other end of a connection: a user of this host, or, from another host, a client certificate."""
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from taskward.signer.answers import ForbiddenError
-from taskward.signer.settings import SignerSettings
+from taskward.signer.door import SocketDoor, TlsDoor
 from taskward.signer.sockets import peer_uid
 
 
-def allowed_peer(connection: Any, settings: SignerSettings) -> Mapping[str, int | str]:
+def allowed_peer(connection: Any, door: SocketDoor | TlsDoor) -> Mapping[str, int | str]:
     """Who calls, for the audit log: ``{"uid": …}`` or ``{"client": …}``.
 
     The kernel vouches for the uid, our certificate authority for the name. Raises `ForbiddenError` for anybody whom the
     configuration does not name.
     """
-    if isinstance(connection, ssl.SSLSocket):
+    if isinstance(door, TlsDoor):
         names = _names(connection.getpeercert() or {})
-        known = sorted(names & settings.allowed_clients)
+        known = sorted(names & door.allowed_clients)
         if not known:
             raise ForbiddenError("caller-not-allowed", f"{' '.join(sorted(names))!r} is not one of allowed_clients")
         return {"client": known[0]}
     uid = peer_uid(connection)
-    if uid not in settings.allowed_uids:
+    if uid not in door.allowed_uids:
         raise ForbiddenError("caller-not-allowed", f"uid {uid} is not one of allowed_users")
     return {"uid": uid}
 

@@ -6,21 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from taskward.signer.answers import ForbiddenError, TryLaterError
+from taskward.signer.deployment import WorkerIdentity
 from taskward.signer.names import DOCUMENT_NAMES
 from taskward.signer.request import CertifyRequest
 from taskward.signer.taskcluster import ListedArtifact
 
 _STORED: Final = ("s3", "object")
 _NAMES_IN_A_MESSAGE: Final = 5
-
-
-@dataclass(frozen=True)
-class WorkerIdentity:
-    """The one worker that this signer signs for."""
-
-    task_queue_id: str
-    worker_group: str
-    worker_id: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from taskward.signer.audit import AuditLog, Head
-from taskward.signer.sections import SettingsError
+from taskward.signer.errors import SettingsError
 from taskward.signer.store import Store
 
 

@@ -12,11 +12,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from taskward.signer.errors import SettingsError
+
 T = TypeVar("T")
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; the text names the key, the file and the remedy."""
 
 
 class Section:

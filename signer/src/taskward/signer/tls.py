@@ -1,15 +1,17 @@
 """The signer's door for other hosts: TLS 1.3, and nobody without a certificate of our own authority."""
 
+import logging
 import socket
 import ssl
 import struct
-from typing import Any
+from typing import Any, Final
 
 from taskward.signer.door import TlsDoor
-from taskward.signer.sections import SettingsError
+from taskward.signer.errors import SettingsError
 
-_BACKLOG = 64
-_PATIENCE_S = 10
+_log = logging.getLogger(__name__)
+_BACKLOG: Final = 64
+_PATIENCE_S: Final = 10
 
 
 def listening(door: TlsDoor) -> socket.socket:
@@ -17,6 +19,8 @@ def listening(door: TlsDoor) -> socket.socket:
 
     Raises `SettingsError` for an address that is not ours or in use, and for files that cannot be used.
     """
+    if not door.allowed_clients:
+        _log.warning("allowed_clients is empty: everybody is refused")
     _check(door)
     listener = socket.socket(socket.AF_INET6 if ":" in door.host else socket.AF_INET)
     try:

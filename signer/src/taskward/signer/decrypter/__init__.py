@@ -15,12 +15,11 @@ Start it with ``python -m taskward.signer.decrypter --config FILE``. Its section
     keys_dir = "/var/lib/taskward/decrypter"                 # own, 0700; private
     public_keys_dir = "/var/lib/taskward/public-encryption"  # own, 0755; public
     allowed_users = ["root"]             # names or uids; an empty list refuses everybody
-    socket_mode = "0660"                 # optional
-    socket_group = "root"                # optional
     openpgp_algorithm = "cv25519"        # optional; or "rsa2048", "rsa4096"
-    openpgp_expires_days = 730           # optional
     client_id = "project/x/decrypter"    # optional; for clusters without anonymous reading
     access_token_file = "/etc/..."       # with client_id
+
+``socket_mode``, ``socket_group`` and ``openpgp_expires_days`` are those of the keyholder.
 
 Files:
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Final
 
 from taskward.signer.decrypter.message import MAX_VARIABLE_BYTES, ViolationError
-from taskward.signer.keyholder.errors import UnusableKeyError
+from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder.gnupghome import GnuPgHome
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024

@@ -15,7 +15,6 @@ from taskward.signer.decrypter.message import Message, ViolationError
 from taskward.signer.decrypter.protocol import Request
 from taskward.signer.decrypter.settings import DecrypterSettings
 from taskward.signer.keyholder import keyfiles
-from taskward.signer.policy import WorkerIdentity
 from taskward.signer.taskcluster import Taskcluster
 
 HOME: Final = "openpgp"
@@ -55,7 +54,7 @@ def open_messages(
     values: dict[str, str] = {}
     try:
         wanted = _wanted(payload)
-        with EncryptionKey.load(settings.keys_dir / HOME) as key:
+        with EncryptionKey.load(settings.keys.private_dir / HOME) as key:
             for encoded in wanted.messages:
                 message = Message.parse(key.open(encoded))
                 message.check(request.task_id, wanted.names | values.keys(), clock() * 1000)
@@ -70,19 +69,18 @@ def open_messages(
 def prepare_key(settings: DecrypterSettings) -> None:
     """Makes the key when there is none, proves it and publishes its public half; `UnusableKeyError` or OSError."""
     leave_network()
-    home = settings.keys_dir / HOME
-    with EncryptionKey.load_or_make(home, settings.openpgp_algorithm, settings.openpgp_expires_days) as key:
-        keyfiles.write_new(settings.public_keys_dir / PUBLIC_KEY, key.public().encode(), 0o644)
+    home = settings.keys.private_dir / HOME
+    with EncryptionKey.load_or_make(home, settings.keys.openpgp_algorithm, settings.keys.openpgp_expires_days) as key:
+        keyfiles.write_new(settings.keys.public_dir / PUBLIC_KEY, key.public().encode(), 0o644)
 
 
 def _ask_queue(settings: DecrypterSettings, request: Request, clock: Callable[[], float]) -> Mapping[str, Any]:
     """The payload of the task, whose run this worker holds."""
-    taskcluster = Taskcluster(settings.root_url, settings.credentials)
+    taskcluster = Taskcluster(settings.deployment.root_url, settings.deployment.credentials)
     status = taskcluster.status(request.task_id)
-    worker = WorkerIdentity(settings.task_queue_id, settings.worker_group, settings.worker_id)
     now = datetime.fromtimestamp(clock(), UTC)
     try:
-        policy.held_run(request.task_id, request.run_id, status, worker, now)
+        policy.held_run(request.task_id, request.run_id, status, settings.deployment.worker, now)
         payload = dict(taskcluster.definition(request.task_id)["payload"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TryLaterError("queue-answer", f"the queue answered in an unknown form: {error!r}") from error

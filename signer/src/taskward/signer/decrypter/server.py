@@ -17,33 +17,23 @@ from taskward.signer.audit import AuditLog
 from taskward.signer.confine import die_with
 from taskward.signer.decrypter import protocol
 from taskward.signer.decrypter.settings import DecrypterSettings
-from taskward.signer.sockets import peer_uid
+from taskward.signer.sockets import callers
 from taskward.signer.wire import BrokenFrameError, receive_frame, send_frames
 
 _log = logging.getLogger(__name__)
-_PEER_TIMEOUT_S: Final = 10.0
 _MAX_REPORT_BYTES: Final = 64 * 1024
 
 
-def serve(
-    listener: socket.socket, settings: DecrypterSettings, audit: AuditLog, answer_within_s: int = 120
-) -> NoReturn:
+def serve(listener: socket.socket, settings: DecrypterSettings, audit: AuditLog, answer_within_s: int = 120) -> None:
     """Answer one connection after the other, for ever. Users outside of `allowed_uids` get no byte.
 
     Nothing is opened before its line is in the audit log, and no answer leaves before its own is.
     """
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(_PEER_TIMEOUT_S)
-            uid = peer_uid(connection)
-            if uid not in settings.allowed_uids:
-                _log.warning("refused a connection of uid %d", uid)
-                continue
-            try:
-                _serve_one(connection, uid, settings, audit, answer_within_s)
-            except (OSError, BrokenFrameError) as error:
-                _log.warning("could not answer: %s", error)
+    for connection, uid in callers(listener, settings.door.allowed_uids):
+        try:
+            _serve_one(connection, uid, settings, audit, answer_within_s)
+        except (OSError, BrokenFrameError) as error:
+            _log.warning("could not answer: %s", error)
 
 
 def _serve_one(

@@ -10,8 +10,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder import keyfiles
-from taskward.signer.keyholder.errors import UnusableKeyError
 
 _SEED_BYTES = 32
 

@@ -1,8 +1,4 @@
-"""What can go wrong with keys."""
-
-
-class UnusableKeyError(Exception):
-    """A key or its place on disk is not as it has to be, so the keyholder does not start; the text has a remedy."""
+"""Why a body is not signed."""
 
 
 class RefusedBodyError(Exception):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import gnupg
 
+from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder import keyfiles
-from taskward.signer.keyholder.errors import UnusableKeyError
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _AGENT_SOCKET_BYTES = len("/S.gpg-agent.browser")

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from taskward.signer.keyholder.errors import UnusableKeyError
+from taskward.signer.errors import UnusableKeyError
 
 _MAX_KEY_BYTES = 4096
 
@@ -84,11 +84,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def lock(directory: Path) -> int:
-    """Hold `directory` for this process until it ends; returns the descriptor that holds it.
+def hold(directory: Path) -> int:
+    """A directory of private files, for this process alone until it ends; returns the descriptor that holds it.
 
-    Raises `UnusableKeyError` when another process holds it.
+    Raises `UnusableKeyError` when it is not ours alone, or another process holds it.
     """
+    make_directory(directory, 0o700)
+    check_private_tree(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any
 
 from taskward.signer.dsse import pre_authentication_encoding
+from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder import keyfiles
 from taskward.signer.keyholder.ed25519 import Ed25519Key
-from taskward.signer.keyholder.errors import RefusedBodyError, UnusableKeyError
+from taskward.signer.keyholder.errors import RefusedBodyError
 from taskward.signer.keyholder.openpgp import OpenPgpKey
 from taskward.signer.keyholder.settings import KeyholderSettings
 
@@ -20,18 +21,16 @@ class Keyring:
     """
 
     def __init__(self, settings: KeyholderSettings) -> None:
-        directory = settings.keys_dir
-        keyfiles.make_directory(directory, 0o700)
-        keyfiles.check_private_tree(directory)
-        self._lock = keyfiles.lock(directory)
+        directory = settings.keys.private_dir
+        self._lock = keyfiles.hold(directory)
         self._ed25519 = Ed25519Key.load_or_make(directory / "ed25519.key")
         self._dsse = Ed25519Key.load_or_make(directory / "dsse.key")
         if self._dsse.public_base64 == self._ed25519.public_base64:
             raise UnusableKeyError(f"dsse.key and ed25519.key in {directory} are the same key; move dsse.key away")
         self._openpgp = OpenPgpKey.load_or_make(
             directory / "openpgp",
-            settings.openpgp_algorithm,
-            settings.openpgp_expires_days,
+            settings.keys.openpgp_algorithm,
+            settings.keys.openpgp_expires_days,
             settings.user_name,
             settings.user_email,
         )

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from taskward.signer.cleartext import UnclearTextError, check_clear
-from taskward.signer.keyholder.errors import RefusedBodyError, SigningError, UnusableKeyError
+from taskward.signer.errors import UnusableKeyError
+from taskward.signer.keyholder.errors import RefusedBodyError, SigningError
 from taskward.signer.keyholder.gnupghome import GnuPgHome
 
 _KEY_TYPES = {

@@ -4,11 +4,10 @@ import hashlib
 import logging
 import signal
 import socket
-from typing import NoReturn
 
 from taskward.signer.keyholder.errors import RefusedBodyError, SigningError
 from taskward.signer.keyholder.keyring import Keyring
-from taskward.signer.sockets import peer_uid
+from taskward.signer.sockets import callers
 from taskward.signer.wire import (
     MAX_BODY_BYTES,
     MAX_WORD_BYTES,
@@ -20,31 +19,21 @@ from taskward.signer.wire import (
 )
 
 _log = logging.getLogger(__name__)
-_PEER_TIMEOUT_S = 10.0
 
 
-def serve(
-    listener: socket.socket, keyring: Keyring, allowed_uids: frozenset[int], answer_within_s: int = 120
-) -> NoReturn:
+def serve(listener: socket.socket, keyring: Keyring, allowed_uids: frozenset[int], answer_within_s: int = 120) -> None:
     """Answer one connection after the other, for ever. Users outside of `allowed_uids` get no byte.
 
     When gpg hangs for `answer_within_s`, SIGALRM ends this process; started again it gets a new agent.
     """
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(_PEER_TIMEOUT_S)
-            uid = peer_uid(connection)
-            if uid not in allowed_uids:
-                _log.warning("refused a connection of uid %d", uid)
-                continue
-            signal.alarm(answer_within_s)
-            try:
-                _answer(connection, keyring)
-            except (OSError, BrokenFrameError) as error:
-                _log.warning("lost a connection: %s", error)
-            finally:
-                signal.alarm(0)
+    for connection, _uid in callers(listener, allowed_uids):
+        signal.alarm(answer_within_s)
+        try:
+            _answer(connection, keyring)
+        except (OSError, BrokenFrameError) as error:
+            _log.warning("lost a connection: %s", error)
+        finally:
+            signal.alarm(0)
 
 
 def _answer(connection: socket.socket, keyring: Keyring) -> None:
