@@ -5,9 +5,11 @@ import json
 import os
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from simulators.service import Call, Service, serving
 from taskward.claimer.claim import Claims, claim_for_ever
 from taskward.claimer.slots import Slots
 from taskward.core import keys
@@ -110,6 +112,19 @@ def test_the_loop_fills_free_slots_and_ends_when_told(rig: Rig) -> None:
     wake.set()
     claim_for_ever(rig.claims, count, stop, wake)
     assert {run.task_id for run in rig.records.active()} == {task_id}
+
+
+def test_a_queue_that_never_waits_is_not_asked_without_a_pause(rig: Rig) -> None:
+    class Hasty(Service):
+        def answer(self, call: Call) -> tuple[int, Any]:
+            return 200, {"tasks": []}
+
+    stop = threading.Event()
+    with serving(Hasty()) as queue:
+        claims = replace(rig.claims, taskcluster=Taskcluster(queue.url, give_up_after_s=0))
+        threading.Timer(0.2, stop.set).start()
+        claim_for_ever(claims, lambda: 1, stop, threading.Event())
+        assert len(queue.calls) == 1
 
 
 def test_roles_in_a_tasks_scopes_are_written_out(rig: Rig) -> None:

@@ -2,12 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import taskcluster
 
 from taskward.claimer.keep import Keeper
+from taskward.core.ids import RunId
+from taskward.core.outcome import exception
 from taskward.core.settings import ClaimerSettings
-from taskward.core.taskcluster import Taskcluster
+from taskward.core.taskcluster import Credentials, Taskcluster
 
 from .conftest import Rig
 
@@ -103,3 +107,54 @@ def test_a_run_that_is_resolved_meanwhile_is_forgotten(rig: Rig, keeper: Keeper,
     watch.pass_s(5000)
     keeper.look()
     assert rig.records.active() == frozenset()
+
+
+def _as_task(rig: Rig, run: RunId) -> Any:
+    """The queue, with the run's own credentials."""
+    stored = json.loads(rig.records.stored_credentials(run))
+    credentials = {name: stored[name] for name in ("clientId", "accessToken", "certificate")}
+    return taskcluster.Queue({"rootUrl": rig.cluster.root_url, "credentials": credentials, "maxRetries": 0})
+
+
+def test_a_run_that_the_queue_resolved_for_a_removed_worker_is_stopped(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    keeper.look()
+    _as_task(rig, run).reportException(run.task_id, run.run_id, {"reason": "worker-shutdown"})
+    watch.pass_s(16)
+    keeper.look()
+    assert rig.record(run).abort == "claim-expired"
+
+
+def test_our_own_report_takes_nothing_away(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    keeper.look()
+    rig.uploaded(run, exception("worker-shutdown", ""))
+    rig.records.move(run, ("uploaded",), "resolving", "claimer/1/1")
+    _as_task(rig, run).reportException(run.task_id, run.run_id, {"reason": "worker-shutdown"})
+    watch.pass_s(16)
+    keeper.look()
+    assert rig.record(run).abort == ""
+
+
+def test_a_worker_that_may_not_ask_for_the_status_believes_a_refused_renewal(rig: Rig, watch: Watch) -> None:
+    stranger = Keeper(rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch)
+    run = rig.claimed()
+    stranger.look()
+    rig.queue().cancelTask(run.task_id)
+    watch.pass_s(1000)
+    stranger.look()
+    assert rig.record(run).abort == "canceled"
+
+
+def test_without_status_a_refusal_before_the_claim_ends_is_not_believed(rig: Rig, watch: Watch) -> None:
+    stranger = Keeper(rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch)
+    run = rig.claimed()
+    stored = json.loads(rig.records.stored_credentials(run))
+    rig.records.renew(run, rig.record(run).taken_until, json.dumps({**stored, "accessToken": "wrong"}))
+    stranger.look()
+    watch.pass_s(1000)
+    stranger.look()
+    assert rig.record(run).abort == ""
+    watch.pass_s(300)
+    stranger.look()
+    assert rig.record(run).abort == "claim-expired"

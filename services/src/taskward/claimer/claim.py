@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,7 @@ IDLE_S: Final = 0.25
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 _REFUSED_PAUSE_S: Final = 30.0
+_SHORTEST_POLL_S: Final = 1.0
 _ROLE: Final = "assume:"
 _EXPAND_TIMEOUT_S: Final = 10.0
 
@@ -96,7 +98,9 @@ def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Even
             wake.clear()
             continue
         try:
-            claims.ask(count)
+            begun_s = time.monotonic()
+            if not claims.ask(count):  # a queue that does not wait for work must not be asked without a pause
+                stop.wait(_SHORTEST_POLL_S - (time.monotonic() - begun_s))
             pause_s = _FIRST_PAUSE_S
         except Unreachable as error:
             claims.metrics.count("claim_errors_total", label="unreachable")
@@ -106,6 +110,7 @@ def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Even
         except Refused as error:
             claims.metrics.count("claim_errors_total", label="refused")
             _logger.error(
-                "the queue refuses our claims: check the client's scopes and token", extra={"error": str(error)}
+                "the queue refuses our claims: check the client's scopes and token, and this machine's clock",
+                extra={"error": str(error)},
             )
             stop.wait(_REFUSED_PAUSE_S)

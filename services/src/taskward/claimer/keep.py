@@ -16,7 +16,7 @@ from typing import Any, Final
 from taskward.claimer.access import stored
 from taskward.core.clock import Clock, parse_time
 from taskward.core.credentials import claim_credentials
-from taskward.core.errors import PhaseConflict, Refused, TaskclusterError, Unreachable
+from taskward.core.errors import Conflict, PhaseConflict, Refused, TaskclusterError, Unreachable
 from taskward.core.ids import RunId
 from taskward.core.metrics import Metrics
 from taskward.core.record import Record, Records
@@ -24,6 +24,9 @@ from taskward.core.settings import ClaimerSettings
 from taskward.core.taskcluster import Credentials, Taskcluster
 
 GONE: Final = frozenset({"canceled", "deadline-exceeded", "claim-expired"})
+_OURS: Final = frozenset({"pending", "running"})
+_RESOLVED_BY_US: Final = frozenset({"resolving", "resolved"})
+_AGAIN: Final = timedelta(seconds=2)
 TICK_S: Final = 0.5
 THREADS: Final = 8
 _CALL_S: Final = 20.0
@@ -93,14 +96,12 @@ class Keeper:
         except Unreachable as error:
             self.metrics.count("renewals_total", label="unreachable")
             _logger.warning("could not renew a claim", extra={"run": run.key, "error": str(error)})
-            self._renew_at[run] = self.clock() + timedelta(seconds=2)
+            self._renew_at[run] = self.clock() + _AGAIN
             return
         except Refused as error:
             self.metrics.count("renewals_total", label="refused")
             _logger.warning("a claim was not renewed", extra={"run": run.key, "error": str(error)})
-            status = self._status(run)
-            if status is not None and not self._notice(run, status):
-                self._lost(run, "claim-expired")
+            self._refused(record, error)
             return
         until = parse_time(answer["takenUntil"])
         access = stored(run, answer["credentials"], answer["takenUntil"], record.definition.get("scopes", []))
@@ -108,6 +109,20 @@ class Keeper:
         self._renew_at.pop(run, None)
         self.metrics.count("renewals_total", label="renewed")
         _logger.info("renewed", extra={"run": run.key, "takenUntil": answer["takenUntil"]})
+
+    def _refused(self, record: Record, error: Refused) -> None:
+        """The status says why the queue will not renew; without it (the worker may lack ``queue:status:…``) a 409 is
+        final, as its documentation says, and any other refusal is once the claim has ended."""
+        run, now = record.run, self.clock()
+        status = self._status(run)
+        if self._notice(run, status):
+            return
+        if status is not None:
+            self._lost(run, "claim-expired")
+        elif isinstance(error, Conflict) or now >= record.taken_until:
+            self._lost(run, _likely(record, now))
+        else:
+            self._renew_at[run] = now + _AGAIN
 
     def _status(self, run: RunId) -> Mapping[str, Any] | None:
         """The queue's word on the task, or None when it cannot be had now."""
@@ -121,14 +136,23 @@ class Keeper:
         return status
 
     def _notice(self, run: RunId, status: Mapping[str, Any] | None) -> bool:
-        """Stops a run that the queue has taken from us; True when it has."""
+        """Stops a run that the queue has taken from us; True when it has.
+
+        Whatever else resolved it (the queue itself does when the worker was removed at worker-manager), unless it was
+        our own report: the run may go on elsewhere.
+        """
         if status is None:
             return False
         runs = status["runs"]
         ours = runs[run.run_id] if run.run_id < len(runs) else {"state": "exception", "reasonResolved": "canceled"}
-        reason = ours.get("reasonResolved", "")
-        if ours["state"] != "exception" or reason not in GONE:
+        if ours["state"] in _OURS:
             return False
+        reason = ours.get("reasonResolved", "")
+        if reason not in GONE:
+            record = self.records.read(run)
+            if record is None or record.phase in _RESOLVED_BY_US:
+                return True
+            reason = "claim-expired"
         self._lost(run, reason)
         return True
 
@@ -136,6 +160,14 @@ class Keeper:
         _logger.warning("the run is no longer ours", extra={"run": run.key, "reason": reason})
         self.records.abort(run, reason)
         self.metrics.count("lost_total")
+
+
+def _likely(record: Record, now: datetime) -> str:
+    """Why the queue has most likely resolved a run."""
+    deadline = record.definition.get("deadline")
+    if isinstance(deadline, str) and parse_time(deadline) <= now:
+        return "deadline-exceeded"
+    return "claim-expired" if record.taken_until <= now else "canceled"
 
 
 def keep_for_ever(keeper: Keeper, stop: threading.Event) -> None:

@@ -23,7 +23,7 @@ from taskward.core.nesting import shallow
 T = TypeVar("T")
 
 MAX_ANSWER_BYTES: Final = 64 << 20
-_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+_RETRIED: Final = frozenset({408, 425, 429})
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 20.0
 
@@ -130,16 +130,23 @@ def segment(text: str) -> str:
 
 
 def _decode(what: str, status: int, text: bytes) -> dict[str, Any]:
+    """A service of Taskcluster answers every call with a JSON object, or with nothing when it has done it (204).
+
+    Anything else comes from what stands between (a load balancer, a gateway, a sign-in page): nothing was decided.
+    """
     if len(text) > MAX_ANSWER_BYTES:
         raise Unreachable(f"{what}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
     try:
-        data = json.loads(shallow(text)) if text.strip() else {}
+        data = json.loads(shallow(text)) if text.strip() else None
     except (ValueError, RecursionError):
         data = None
-    if status in _RETRIED or (status < 400 and not isinstance(data, dict)):
+    if 300 <= status < 400:
+        raise Unreachable(f"{what}: {status}: a redirect, which no call here leads to: is the root URL right?")
+    if status < 300 and not text.strip():
+        return {}
+    if status >= 500 or status in _RETRIED or not isinstance(data, dict):
         raise Unreachable(f"{what}: {status}: {text[:200]!r}")
-    if status < 400:
-        return dict(data or {})
-    body = data if isinstance(data, dict) else {}
+    if status < 300:
+        return data
     kind = Conflict if status == 409 else Refused
-    raise kind(status, str(body.get("code", "unknown")), f"{what}: {str(body.get('message', ''))[:2000]}")
+    raise kind(status, str(data.get("code", "unknown")), f"{what}: {str(data.get('message', ''))[:2000]}")
