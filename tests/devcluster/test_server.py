@@ -1,6 +1,7 @@
 """The process: start, restart after a crash, addresses, files, and pages."""
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -258,6 +260,28 @@ def test_many_clients_at_once_are_served(server: DevCluster, queue_id: str) -> N
 
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(life, range(64))) == {"exception"}
+
+
+def test_more_connections_than_threads_are_all_served(tmp_path: Path) -> None:
+    with DevCluster.start(tmp_path, threads=2) as cluster:
+        place = urlsplit(cluster.root_url)
+        open_ones = [http.client.HTTPConnection(str(place.hostname), place.port, timeout=10) for _ in range(6)]
+        for connection in open_ones * 3:
+            connection.request("GET", "/api/queue/v1/ping")
+            assert connection.getresponse().read() == b'{"alive":true,"uptime":0}'
+        for connection in open_ones:
+            connection.close()
+
+
+def test_requests_sent_at_once_are_answered_in_turn(server: DevCluster) -> None:
+    place = urlsplit(server.root_url)
+    asked = [f"GET /api/{name}/v1/ping HTTP/1.1\r\nHost: x\r\n\r\n".encode() for name in ("queue", "none", "index")]
+    with socket.create_connection((str(place.hostname), place.port or 0), timeout=10) as connection:
+        connection.sendall(b"".join(asked))
+        received = b""
+        while received.count(b"HTTP/1.1") < 3 or not received.endswith(b"}"):
+            received += connection.recv(65536)
+    assert [part[:4] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200 ", b"404 ", b"200 "]
 
 
 def test_middleware_stands_before_every_call(cluster: Cluster) -> None:

@@ -17,6 +17,7 @@ from taskward.devcluster.app import create_app
 from taskward.devcluster.clients import ROOT_CLIENT_ID
 from taskward.devcluster.cluster import Cluster
 from taskward.devcluster.errors import DevclusterError
+from taskward.devcluster.patience import PatientWorker
 from taskward.devcluster.settings import Settings
 
 _FILE_NAME = "devcluster.json"
@@ -54,7 +55,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load_config(self) -> None:
         choices = {
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "workers": 1,
             "threads": self._settings.threads,
             "worker_connections": self._settings.threads + 1000,
