@@ -17,6 +17,8 @@ from typing import Any, Final
 import brotli
 import cramjam
 
+from executor.mounts import minlz_writer
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -98,6 +100,7 @@ COMPRESSORS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gz": gzip.compress,
     "lz": lzip,
     "lz4": _program("lz4", "-c", "-1"),
+    "mz": minlz_writer.compress,
     "sz": lambda data: bytes(cramjam.snappy.compress(data)),
     "xz": lzma.compress,
     "zst": _program("zstd", "-c", "-q", "-3"),

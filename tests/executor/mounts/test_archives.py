@@ -93,17 +93,6 @@ def test_something_that_is_no_archive_fails_the_task(mounting: Bench, web: Web, 
     assert_failed(mounting.run(shell("ls -R d"), mounts=[mount(web, b"this is no archive" * 100, form)]))
 
 
-@pytest.mark.parametrize("form", ["mz", "tar.mz"])
-def test_the_one_format_without_a_library_is_refused_by_name(mounting: Bench, form: str) -> None:
-    content = {"raw": "x"}
-    kind = {"file": "f"} if form == "mz" else {"directory": "d"}
-
-    result = mounting.run(shell("true"), mounts=[{**kind, "format": form, "content": content}])
-
-    assert result.outcome.reason == "malformed-payload"
-    assert f"format {form} is not supported here" in result.log
-
-
 def test_an_encrypted_zip_is_refused_and_asks_nobody_for_a_password(mounting: Bench, web: Web, tmp_path: Path) -> None:
     result = mounting.run(shell("cat d/f"), mounts=[mount(web, encrypted_zip(tmp_path), "zip")])
 

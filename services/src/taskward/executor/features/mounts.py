@@ -5,7 +5,7 @@ from typing import Final
 
 from taskward.executor.errors import EngineFailed
 from taskward.executor.features.feature import Feature
-from taskward.executor.mounts import formats, request, table
+from taskward.executor.mounts import request, table
 from taskward.executor.mounts.caches import Caches, Used, give_back
 from taskward.executor.mounts.directories import Directories
 from taskward.executor.mounts.downloads import Downloads
@@ -41,11 +41,8 @@ class Mounts(Feature):
         return [mount.scope for mount in self.task.payload.mounts if isinstance(mount, WritableCache)]
 
     def flaws(self) -> Iterator[str]:
-        """Artifacts of tasks that this one does not depend on, formats that nobody can read here."""
+        """Artifacts of tasks that this one does not depend on."""
         task = self.task
-        for mount in task.payload.mounts:
-            if mount.format in formats.UNSUPPORTED:
-                yield f"[mounts] {mount.path}: format {mount.format} is not supported here; compress it otherwise"
         for task_id in dict.fromkeys(each.task_id for each in map(_artifact, task.payload.mounts) if each is not None):
             if task_id not in task.definition.get("dependencies", ()):
                 yield (

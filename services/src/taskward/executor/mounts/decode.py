@@ -5,13 +5,12 @@ ends early.
 """
 
 import lzma
-import os
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import Any, Final
 
-_PIECE_BYTES: Final = 1 << 18
+from taskward.executor.mounts.pipe import PIECE_BYTES, Reader, pieces, whole, write
+
 _LZIP_HEADER: Final = struct.Struct("<4sBB")
 _LZIP_TRAILER: Final = struct.Struct("<IQQ")
 _LZIP_SMALLEST, _LZIP_LARGEST = 12, 29
@@ -23,10 +22,10 @@ def brotli(source: int, target: int) -> None:
     import brotli as library
 
     decoder = library.Decompressor()
-    for piece in _pieces(source):
+    for piece in pieces(source):
         rest = piece
-        while data := decoder.process(rest, output_buffer_limit=_PIECE_BYTES):
-            _write(target, data)
+        while data := decoder.process(rest, output_buffer_limit=PIECE_BYTES):
+            write(target, data)
             rest = b""
     if not decoder.is_finished():
         raise ValueError("truncated brotli data")
@@ -35,10 +34,10 @@ def brotli(source: int, target: int) -> None:
 def zlib_stream(source: int, target: int) -> None:
     """RFC 1950."""
     decoder = zlib.decompressobj()
-    for piece in _pieces(source):
+    for piece in pieces(source):
         rest = piece
         while rest:
-            _write(target, decoder.decompress(rest, _PIECE_BYTES))
+            write(target, decoder.decompress(rest, PIECE_BYTES))
             if decoder.unused_data:
                 raise ValueError("data after the end of the zlib stream")
             rest = decoder.unconsumed_tail
@@ -48,9 +47,9 @@ def zlib_stream(source: int, target: int) -> None:
 
 def lzip(source: int, target: int) -> None:
     """One or more members, each LZMA between a header and a trailer (``man lzip``)."""
-    reader = _Reader(source)
+    reader = Reader(source)
     while header := reader.take(_LZIP_HEADER.size):
-        magic, version, coded = _LZIP_HEADER.unpack(_whole(header, _LZIP_HEADER.size))
+        magic, version, coded = _LZIP_HEADER.unpack(whole(header, _LZIP_HEADER.size))
         base = coded & 0x1F
         if magic != b"LZIP" or version != 1 or not _LZIP_SMALLEST <= base <= _LZIP_LARGEST:
             raise ValueError("not lzip data")
@@ -58,18 +57,18 @@ def lzip(source: int, target: int) -> None:
         _lzip_member(reader, target, {"id": lzma.FILTER_LZMA1, "dict_size": size, "lc": 3, "lp": 0, "pb": 2})
 
 
-def _lzip_member(reader: "_Reader", target: int, properties: dict[str, int]) -> None:
+def _lzip_member(reader: Reader, target: int, properties: dict[str, int]) -> None:
     decoder: Any = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=[properties])
     checksum, size = 0, 0
     while not decoder.eof:
         piece = reader.some() if decoder.needs_input else b""
         if decoder.needs_input and not piece:
             raise ValueError("truncated lzip data")
-        data = decoder.decompress(piece, _PIECE_BYTES)
+        data = decoder.decompress(piece, PIECE_BYTES)
         checksum, size = zlib.crc32(data, checksum), size + len(data)
-        _write(target, data)
+        write(target, data)
     reader.give_back(decoder.unused_data)
-    trailer = _LZIP_TRAILER.unpack(_whole(reader.take(_LZIP_TRAILER.size), _LZIP_TRAILER.size))
+    trailer = _LZIP_TRAILER.unpack(reader.whole(_LZIP_TRAILER.size))
     if trailer[:2] != (checksum, size):
         raise ValueError("lzip data with a wrong checksum")
 
@@ -78,14 +77,14 @@ def snappy(source: int, target: int) -> None:
     """Framing format (``framing_format.txt`` of google/snappy); checksums are verified."""
     import cramjam
 
-    reader = _Reader(source)
+    reader = Reader(source)
     if reader.take(len(_SNAPPY_START)) != _SNAPPY_START:
         raise ValueError("not framed snappy data")
     while head := reader.take(4):
-        kind, length = _whole(head, 4)[0], int.from_bytes(head[1:4], "little")
-        body = _whole(reader.take(length), length)
+        kind, length = whole(head, 4)[0], int.from_bytes(head[1:4], "little")
+        body = reader.whole(length)
         if kind in (0, 1):  # the library verifies the checksum of a stream of one block
-            _write(target, _block(cramjam, _SNAPPY_START + head + body))
+            write(target, _block(cramjam, _SNAPPY_START + head + body))
         elif 2 <= kind <= 0x7F:
             raise ValueError("snappy data of an unknown kind")
 
@@ -95,45 +94,3 @@ def _block(library: Any, stream: bytes) -> bytes:
         return bytes(library.snappy.decompress(stream))
     except library.DecompressionError as error:
         raise ValueError(f"damaged snappy data: {error}") from error
-
-
-class _Reader:
-    """Reads exact amounts."""
-
-    def __init__(self, source: int) -> None:
-        self._source, self._kept = source, b""
-
-    def some(self) -> bytes:
-        piece, self._kept = self._kept or os.read(self._source, _PIECE_BYTES), b""
-        return piece
-
-    def take(self, wanted: int) -> bytes:
-        """Fewer only at the end."""
-        parts = [self._kept]
-        have = len(self._kept)
-        while have < wanted and (piece := os.read(self._source, max(_PIECE_BYTES, wanted - have))):
-            parts.append(piece)
-            have += len(piece)
-        data = b"".join(parts)
-        self._kept = data[wanted:]
-        return data[:wanted]
-
-    def give_back(self, data: bytes) -> None:
-        self._kept = data + self._kept
-
-
-def _whole(data: bytes, wanted: int) -> bytes:
-    if len(data) < wanted:
-        raise ValueError("truncated data")
-    return data
-
-
-def _pieces(source: int) -> Iterator[bytes]:
-    while piece := os.read(source, _PIECE_BYTES):
-        yield piece
-
-
-def _write(target: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(target, view) :]

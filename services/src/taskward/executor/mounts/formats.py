@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from taskward.executor.mounts import decode
+from taskward.executor.mounts.minlz import BEGINNING, EMPTY_BEGINNINGS, minlz
 
 Decompressor = tuple[str, ...] | Callable[[int, int], None]
 """An argument vector that reads standard input, or a function of two descriptors."""
-
-UNSUPPORTED: Final = frozenset({"mz", "tar.mz"})
-"""In generic-worker's schema, but no maintained library for Python or program of Debian reads MinLZ."""
 
 DECOMPRESSORS: Final[dict[str, Decompressor]] = {
     "br": decode.brotli,
@@ -21,6 +19,7 @@ DECOMPRESSORS: Final[dict[str, Decompressor]] = {
     "gz": ("gzip", "-dc"),
     "lz": decode.lzip,
     "lz4": ("lz4", "-dcq"),
+    "mz": minlz,
     "sz": decode.snappy,
     "xz": ("xz", "-dcq", "-T1"),
     "zst": ("zstd", "-dcq", "--no-progress"),
@@ -35,6 +34,7 @@ _BEGINNINGS: Final[dict[str, tuple[bytes, ...]]] = {
     "gz": (b"\x1f\x8b",),
     "lz": (b"LZIP",),
     "lz4": (b"\x04\x22\x4d\x18",),
+    "mz": (BEGINNING, *EMPTY_BEGINNINGS),
     "rar": (b"Rar!\x1a\x07",),
     "sz": (b"\xff\x06\x00\x00sNaPpY",),
     "xz": (b"\xfd7zXZ\x00",),
