@@ -40,7 +40,8 @@ class Stored:
 @dataclass
 class Cloud:
     """Start it as a context manager; `faults[name]` are answered first, one a PUT: a status, ``cut``, ``stall``,
-    ``early``, ``redirect``, ``lost-answer``, ``slow``; `create_faults[name]` alike for createArtifact."""
+    ``early``, ``redirect``, ``lost-answer``, ``slow``; `create_faults[name]` alike for createArtifact. What is in
+    `unknown` (properties, reasons) it refuses, as an older queue does; `no_inline` is a backend without dataInline."""
 
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)
@@ -60,6 +61,8 @@ class Cloud:
     tokens: dict[str, str] = field(default_factory=dict)
     object_answer: dict[str, Any] | None = None
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    no_inline: bool = False
+    unknown: set[str] = field(default_factory=set)
     under_way: int = 0
     most_under_way: int = 0
 
@@ -94,6 +97,8 @@ class Cloud:
         kind = body.get("storageType")
         if set(body) - _PROPERTIES or not re.fullmatch(r"[\x20-\x7e]+", name) or len(name) > 1024:
             return 400, {"code": "InputValidationError", "message": "bad properties or name"}
+        if self.unknown & {*body, body.get("reason")}:
+            return 400, {"code": "InputValidationError", "message": "not in the schema of this older queue"}
         if kind == "error" and (body["reason"] not in _REASONS or len(body["message"]) > 4096):
             return 400, {"code": "InputValidationError", "message": "bad reason or message"}
         if self.resolved:
@@ -196,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(400, {"code": "InputError", "message": "wrong uploadId"})
             return
         proposed = body["proposedUploadMethods"]
-        if "dataInline" in proposed:
+        if "dataInline" in proposed and not self.cloud.no_inline:
             data = base64.b64decode(proposed["dataInline"]["objectData"])
             headers = {"content-type": proposed["dataInline"]["contentType"]}
             self.cloud.stored[upload["artifact"]] = Stored(headers, hashlib.sha256(data).hexdigest(), len(data), data)

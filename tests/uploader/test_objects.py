@@ -30,6 +30,14 @@ def test_content_is_sent_as_it_is_and_finished(objects: Site, size: int) -> None
     assert objects.sent("public/a").storage == "object"
 
 
+def test_a_backend_that_takes_nothing_inline_gets_small_content_by_its_url(objects: Site) -> None:
+    objects.cloud.no_inline = True
+    objects.left_by_the_executor(objects.file("public/a", b"small"))
+    objects.upload_all()
+    assert objects.outcome.succeeded
+    assert objects.cloud.stored["public/a"].body == b"small"
+
+
 def test_logs_go_there_too(objects: Site) -> None:
     objects.left_by_the_executor()
     objects.upload_all()

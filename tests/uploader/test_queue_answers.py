@@ -34,6 +34,23 @@ def test_any_other_refusal_fails_the_run_with_its_words(site: Site, status: int)
     assert "public/b" in site.cloud.stored
 
 
+def test_a_queue_that_knows_no_content_length_yet_is_told_none(site: Site) -> None:
+    site.cloud.unknown = {"contentLength"}
+    site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"))
+    site.upload_all()
+    assert site.outcome.succeeded
+    assert {"public/a", "public/b"} <= set(site.cloud.stored)
+    assert site.cloud.creates.total() <= len(site.cloud.artifacts) + 2  # asked in vain once a step, not once a file
+
+
+def test_a_queue_that_does_not_know_a_reason_yet_gets_the_nearest(site: Site) -> None:
+    site.cloud.unknown = {"file-not-readable-on-worker"}
+    reason, why = "file-not-readable-on-worker", "cannot be read"
+    site.left_by_the_executor(Entry("public/a", "", 0, "text/plain", "gzip", EXPIRES, reason, why))
+    site.upload_all()
+    assert site.cloud.artifacts["public/a"]["reason"] == "invalid-resource-on-worker"
+
+
 def test_a_queue_that_stays_away_makes_the_resources_unavailable(site: Site) -> None:
     site.cloud.create_faults["public/a"] = [503] * 100
     site.left_by_the_executor(site.file("public/a", b"a"))

@@ -1,8 +1,9 @@
 """One artifact, from its description to the queue and to storage."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from taskward.core.errors import Conflict, Refused, Unreachable
@@ -11,6 +12,7 @@ from taskward.core.taskcluster import Taskcluster, segment
 from taskward.uploader.claim import Claim
 from taskward.uploader.content import Body, Digest
 from taskward.uploader.errors import ArtifactLost, StorageRefused, UrlExpired
+from taskward.uploader.older import UNKNOWN_FORM, without_news
 from taskward.uploader.patience import Patience
 from taskward.uploader.transfer import Transfers
 
@@ -56,6 +58,7 @@ class RunArtifacts:
     transfers: Transfers
     claim: Claim
     patience: Patience
+    _older: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def put(self, description: Description, body: Body) -> Digest:
         """Uploads `body` as an s3 artifact; a new URL whenever storage does not take the old one any more."""
@@ -92,8 +95,19 @@ class RunArtifacts:
         self.judged(lambda: self.create_once(name, properties))
 
     def create_once(self, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """One createArtifact with the newest credentials; raises what `Taskcluster.call` does."""
-        return self.queue("POST", name, properties)
+        """One createArtifact with the newest credentials, in words that the queue knows; raises what
+        `Taskcluster.call` does."""
+        known = without_news(properties)
+        if known == properties or self._older.is_set():
+            return self.queue("POST", name, known)
+        try:
+            return self.queue("POST", name, properties)
+        except Refused as error:
+            if error.code != UNKNOWN_FORM:
+                raise
+        answer = self.queue("POST", name, known)
+        self._older.set()
+        return answer
 
     def queue(self, method: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One call about the artifact `name`; raises what `Taskcluster.call` does."""

@@ -76,9 +76,11 @@ class ObjectUpload:
 
 
 def _proposal(content_type: str, length: int, inline: bytes | None) -> dict[str, Any]:
-    if inline is not None:
-        return {"dataInline": {"contentType": content_type, "objectData": base64.b64encode(inline).decode()}}
-    return {"putUrl": {"contentType": content_type, "contentLength": length}}
+    """The service prefers inline data; a backend that cannot store it may still choose the URL."""
+    put_url = {"putUrl": {"contentType": content_type, "contentLength": length}}
+    if inline is None:
+        return put_url
+    return {"dataInline": {"contentType": content_type, "objectData": base64.b64encode(inline).decode()}, **put_url}
 
 
 def _everything(body: Body) -> tuple[bytes, Digest]:
