@@ -1,5 +1,6 @@
 """A run in a container, from its first line to its last, and how it can end."""
 
+import json
 import re
 import time
 
@@ -137,3 +138,20 @@ def test_two_runs_at_once_have_networks_of_their_own(yard: Yard) -> None:
     assert [job.wait() for job in jobs] == [0, 0]
     assert [len(names) for names in networks] == [1, 1]
     assert networks[0] != networks[1]
+
+
+def test_what_a_container_uses_is_told_and_kept_when_the_task_asks_for_it(yard: Yard) -> None:
+    eat = "dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null; timeout 0.7 sh -c 'while :; do :; done'"
+
+    result = yard.run(eat + "; true", features={"resourceMonitor": True})
+
+    document = json.loads(result.content("public/monitoring/resources.json"))
+    _, _, memory, cpu = zip(*document["samples"], strict=True)
+    assert max(memory) > 40 << 20
+    assert max(cpu) > 0.1
+    assert "=== Task Finished ===" in result.log.partition("Average Available System Memory: ")[0]
+    assert "Peak Task Memory Used: " in result.log
+
+
+def test_nothing_of_the_kind_is_told_otherwise(yard: Yard) -> None:
+    assert " Memory" not in yard.run("true").log

@@ -36,6 +36,8 @@ def work(task: Task, watch: Watch) -> None:
             task.engine.kill()
     finally:
         task.log.info("=== Task Finished ===")
+        for name, value in task.used().items():
+            task.log.info(f"{name}: {value}")
     ended = process.ended()
     if ended is None:
         raise EngineFailed("nobody knows how the container ended")
