@@ -21,6 +21,7 @@ from taskward.devcluster.signed_urls import SignedUrls, StorageError
 from taskward.devcluster.storage import Storage
 
 S3 = {"storageType": "s3", "contentType": "text/plain", "expires": taskcluster.fromNowJSON("1 day")}
+LARGE = bytes(range(256)) * 1024
 
 
 @pytest.fixture
@@ -151,28 +152,51 @@ def test_url_expires(clock: ManualClock) -> None:
         urls.check("PUT", "b", "k", query, {})
 
 
-def test_remains_of_broken_uploads_are_swept_at_the_start(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.storage.receive("b", "k", io.BytesIO(b"kept"), 4)
+def stored(cluster: Cluster, content: bytes) -> None:
+    cluster.storage.receive("b", "k", io.BytesIO(content), len(content))
+
+
+def found(storage: Storage) -> bytes:
+    blob, file = storage.open("b", "k")
+    with file:
+        content = file.read()
+    assert len(content) == blob.size_bytes
+    return content
+
+
+@pytest.mark.parametrize("content", [b"", b"kept", LARGE], ids=["empty", "small", "large"])
+def test_remains_of_broken_uploads_are_swept_at_the_start(cluster: Cluster, tmp_path: Path, content: bytes) -> None:
+    stored(cluster, content)
     (tmp_path / "blobs" / "leftover").write_bytes(b"x")
     again = Storage(tmp_path / "blobs", cluster.database, cluster.clock)
-    assert len(list((tmp_path / "blobs").iterdir())) == 1
-    blob, file = again.open("b", "k")
-    with file:
-        assert (blob.size_bytes, file.read()) == (4, b"kept")
+    assert found(again) == content
+    assert not (tmp_path / "blobs" / "leftover").exists()
 
 
-def test_short_stream_is_an_error_and_leaves_no_file(cluster: Cluster, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="ended after 3 of 4"):
-        cluster.storage.receive("b", "k", io.BytesIO(b"abc"), 4)
-    assert list((tmp_path / "blobs").iterdir()) == []
+@pytest.mark.parametrize("missing", [1, len(LARGE)])
+def test_short_stream_is_an_error_and_changes_nothing(cluster: Cluster, tmp_path: Path, missing: int) -> None:
+    stored(cluster, b"whole")
+    with pytest.raises(StorageError, match="ended after 3 of"):
+        cluster.storage.receive("b", "k", io.BytesIO(b"abc"), 3 + missing)
+    assert (found(cluster.storage), list((tmp_path / "blobs").iterdir())) == (b"whole", [])
 
 
-def test_reader_of_a_replaced_file_reads_on(cluster: Cluster) -> None:
-    cluster.storage.receive("b", "k", io.BytesIO(b"old"), 3)
+@pytest.mark.parametrize("old", [b"old", LARGE], ids=["small", "large"])
+def test_reader_of_a_replaced_body_reads_on(cluster: Cluster, old: bytes) -> None:
+    stored(cluster, old)
     _, file = cluster.storage.open("b", "k")
-    cluster.storage.receive("b", "k", io.BytesIO(b"new"), 3)
+    stored(cluster, b"new")
     with file:
-        assert file.read() == b"old"
+        assert file.read() == old
+
+
+def test_replaced_bodies_take_no_room(cluster: Cluster, tmp_path: Path) -> None:
+    for content in (b"small", LARGE, b"smaller", LARGE, b"last"):
+        stored(cluster, content)
+        assert found(cluster.storage) == content
+    with cluster.database.transaction() as db:
+        kept = db.execute("SELECT content FROM small_contents").fetchall()
+    assert ([row["content"] for row in kept], list((tmp_path / "blobs").iterdir())) == ([b"last"], [])
 
 
 def test_files_replaced_while_they_are_read_are_always_whole(put_url: str) -> None:

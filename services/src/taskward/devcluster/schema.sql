@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS blobs (
     bucket TEXT NOT NULL, key TEXT NOT NULL, file_name TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     content_type TEXT, content_encoding TEXT, modified INSTANT NOT NULL, PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS small_contents (file_name TEXT PRIMARY KEY, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS objects (
     name TEXT PRIMARY KEY, project_id TEXT NOT NULL, upload_id TEXT NOT NULL, expires INSTANT NOT NULL,
     hashes JSON NOT NULL, finished FLAG NOT NULL DEFAULT 0

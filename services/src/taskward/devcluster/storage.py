@@ -1,5 +1,10 @@
-"""Where uploaded bytes are kept: one file each, and a row that says how it is served."""
+"""Where uploaded bytes are kept, with a row that says how they are served.
 
+Large bodies are a file each. Small ones are in the database: making a file takes longer than all the rest of a small
+upload, many times so on an ext4 where many files were removed just before.
+"""
+
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +19,7 @@ from taskward.devcluster.signed_urls import StorageError
 
 #: How much is read from the sender at once: large enough that copying is what takes the time.
 _CHUNK_BYTES = 1024 * 1024
+_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Blob:
 
 
 class Storage:
-    """The folder of blobs. A blob is there as a whole or not at all."""
+    """The blobs. Each is there as a whole or not at all."""
 
     def __init__(self, directory: Path, database: Database, clock: Clock) -> None:
         self._directory = directory
@@ -54,12 +60,14 @@ class Storage:
         """
         name = new_file_name()
         blob = Blob(bucket, key, name, size_bytes, content_type, content_encoding, self._clock.now())
-        with self._written(name) as file:
-            received = _copy(stream, file, size_bytes)
-            if received < size_bytes:
-                message = f"The body ended after {received} of {size_bytes} bytes"
-                raise StorageError("IncompleteBody", 400, message)
-        self._record(blob)
+        if size_bytes <= _SMALL_BYTES:
+            small = io.BytesIO()
+            _copy(stream, small, size_bytes)
+            self._record(blob, small.getvalue())
+        else:
+            with self._written(name) as file:
+                _copy(stream, file, size_bytes)
+            self._record(blob)
         return blob
 
     def open(self, bucket: str, key: str) -> tuple[Blob, BinaryIO]:
@@ -73,7 +81,9 @@ class Storage:
             if row is None:
                 raise StorageError("NoSuchKey", 404, "The specified key does not exist.")
             blob = Blob(**row)
-            return blob, (self._directory / blob.file_name).open("rb")
+            small = db.execute("SELECT content FROM small_contents WHERE file_name = ?", (blob.file_name,)).fetchone()
+            file = io.BytesIO(small["content"]) if small else (self._directory / blob.file_name).open("rb")
+            return blob, file
 
     @contextmanager
     def _written(self, name: str) -> Iterator[BinaryIO]:
@@ -85,23 +95,21 @@ class Storage:
             path.unlink()
             raise
 
-    def _record(self, blob: Blob) -> None:
+    def _record(self, blob: Blob, content: bytes | None = None) -> None:
+        """Put a blob in place of what its key held; without ``content`` its file is there already."""
         with self._database.transaction() as db:
             old = db.execute(
                 "SELECT file_name FROM blobs WHERE bucket = ? AND key = ?", (blob.bucket, blob.key)
             ).fetchone()
             db.execute(
-                "INSERT OR REPLACE INTO blobs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    blob.bucket,
-                    blob.key,
-                    blob.file_name,
-                    blob.size_bytes,
-                    blob.content_type,
-                    blob.content_encoding,
-                    blob.modified,
-                ),
+                "INSERT OR REPLACE INTO blobs VALUES (:bucket, :key, :file_name, :size_bytes,"
+                " :content_type, :content_encoding, :modified)",
+                vars(blob),
             )
+            if content is not None:
+                db.execute("INSERT INTO small_contents VALUES (?, ?)", (blob.file_name, content))
+            if old:
+                db.execute("DELETE FROM small_contents WHERE file_name = ?", (old["file_name"],))
         if old:
             (self._directory / old["file_name"]).unlink(missing_ok=True)
 
@@ -114,14 +122,14 @@ class Storage:
                 path.unlink()
 
 
-def _copy(stream: IO[bytes], file: BinaryIO, size_bytes: int) -> int:
+def _copy(stream: IO[bytes], file: BinaryIO, size_bytes: int) -> None:
+    """Raises ``StorageError`` when the stream ends early."""
     received = 0
     while received < size_bytes:
         chunk = stream.read(min(_CHUNK_BYTES, size_bytes - received))
         if not chunk:
-            break
+            raise StorageError("IncompleteBody", 400, f"The body ended after {received} of {size_bytes} bytes")
         view = memoryview(chunk)
         while view:
             view = view[file.write(view) :]
         received += len(chunk)
-    return received
