@@ -1,6 +1,6 @@
 """Artifacts: what a run leaves behind, by name, in one of five types of storage."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -208,7 +208,7 @@ class Artifacts:
             db.execute(
                 "INSERT OR REPLACE INTO artifacts VALUES (:task_id, :run_id, :name, :storage_type,"
                 " :content_type, :content_length, :details, :expires, :present)",
-                asdict(artifact),
+                vars(artifact),
             )
 
     def _reply(self, task: Task, artifact: Artifact) -> dict[str, Any]:

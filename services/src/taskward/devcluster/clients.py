@@ -1,6 +1,8 @@
 """The permanent clients: who may sign requests, with which token and scopes."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +46,7 @@ class Clients:
         self._database = database
         self._roles = roles
         self._clock = clock
+        self._known: dict[str, Client] = {}
         with self._database.transaction() as db:
             for client_id in _BUILT_IN:
                 if self._find(db, client_id) is None:
@@ -54,15 +57,28 @@ class Clients:
 
         Raises ``AuthenticationFailed`` when there is none, or it is disabled or expired.
         """
-        with self._database.transaction() as db:
-            client = self._find(db, client_id)
-        if client is None:
-            raise AuthenticationFailed(f"Client with clientId '{client_id}' not found")
+        client = self._known.get(client_id) or self._learn(client_id)
         if client.disabled:
             raise AuthenticationFailed(f"Client with clientId '{client_id}' is disabled")
         if client.expires < self._clock.now():
             raise AuthenticationFailed(f"Client with clientId '{client_id}' has expired")
         return client
+
+    def _learn(self, client_id: str) -> Client:
+        """Keep a client at hand until one is changed: every call asks for one."""
+        with self._database.transaction() as db:
+            client = self._find(db, client_id)
+            if client is None:
+                raise AuthenticationFailed(f"Client with clientId '{client_id}' not found")
+            self._known[client_id] = client
+            return client
+
+    @contextmanager
+    def _changed(self) -> Iterator[sqlite3.Connection]:
+        """Run a block that changes clients as one transaction; nobody learns of them before it is over."""
+        with self._database.transaction() as db:
+            self._known.clear()
+            yield db
 
     def create(
         self, client_id: str, description: str, scopes: list[str], expires: datetime, delete_on_expiration: bool
@@ -72,7 +88,7 @@ class Clients:
         Repeating the call returns the same; raises ``RequestConflict`` when another one has the id.
         """
         self._refuse_static(client_id)
-        with self._database.transaction() as db:
+        with self._changed() as db:
             existing = self._find(db, client_id)
             wanted = (description, sorted(scopes), expires)
             if existing and (existing.description, existing.scopes, existing.expires) != wanted:
@@ -84,7 +100,7 @@ class Clients:
     def update(self, client_id: str, description: str, scopes: list[str] | None, expires: datetime) -> dict[str, Any]:
         """Change a client and return it; scopes of None stay as they are."""
         self._refuse_static(client_id)
-        with self._database.transaction() as db:
+        with self._changed() as db:
             kept = self._load(db, client_id).scopes if scopes is None else sorted(scopes)
             db.execute(
                 "UPDATE clients SET description = ?, scopes = ?, expires = ?, last_modified = ? WHERE client_id = ?",
@@ -95,7 +111,7 @@ class Clients:
     def set_disabled(self, client_id: str, disabled: bool) -> dict[str, Any]:
         """Shut a client out, or let it in again."""
         self._refuse_static(client_id)
-        with self._database.transaction() as db:
+        with self._changed() as db:
             db.execute(
                 "UPDATE clients SET disabled = ?, last_modified = ? WHERE client_id = ?",
                 (disabled, self._clock.now(), client_id),
@@ -105,7 +121,7 @@ class Clients:
     def reset_access_token(self, client_id: str) -> dict[str, Any]:
         """Give a client a new token and return it with that; the old token is worth nothing from now on."""
         self._refuse_static(client_id)
-        with self._database.transaction() as db:
+        with self._changed() as db:
             token = new_token()
             db.execute(
                 "UPDATE clients SET access_token = ?, last_rotated = ? WHERE client_id = ?",
@@ -116,7 +132,7 @@ class Clients:
     def delete(self, client_id: str) -> None:
         """Remove a client, if there is one."""
         self._refuse_static(client_id)
-        with self._database.transaction() as db:
+        with self._changed() as db:
             db.execute("DELETE FROM clients WHERE client_id = ?", (client_id,))
 
     def get(self, client_id: str) -> dict[str, Any]:

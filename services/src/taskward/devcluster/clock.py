@@ -28,7 +28,8 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the machine's time in whole milliseconds."""
-        return from_ms(to_ms(datetime.now(UTC)))
+        now = datetime.now(UTC)
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def to_ms(instant: datetime) -> int:
@@ -56,4 +57,4 @@ def parse_instant(text: str) -> datetime:
 
 def write_instant(instant: datetime) -> str:
     """Write a time as JavaScript does: ``2030-01-31T23:59:59.000Z``."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    return instant.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

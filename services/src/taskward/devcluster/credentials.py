@@ -4,7 +4,6 @@ The rules are those of Taskcluster's auth service, leeway and messages included.
 """
 
 import base64
-import hashlib
 import hmac
 import json
 from collections.abc import Iterable
@@ -141,4 +140,4 @@ def _temporary_token(seed: str, access_token: str) -> str:
 
 def _mac(access_token: str, lines: Iterable[str]) -> bytes:
     text = "\n".join(lines).encode("utf-8", "surrogatepass")
-    return hmac.new(access_token.encode(), text, hashlib.sha256).digest()
+    return hmac.digest(access_token.encode(), text, "sha256")

@@ -6,7 +6,6 @@ and nonces are not remembered.
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ class Signature:
 
     def verify(self, access_token: str) -> None:
         """Raise ``AuthenticationFailed`` unless this was made with the token."""
-        digest = hmac.new(access_token.encode(), self.text.encode(), hashlib.sha256).digest()
+        digest = hmac.digest(access_token.encode(), self.text.encode(), "sha256")
         if not hmac.compare_digest(base64.b64encode(digest), self.mac.encode()):
             raise AuthenticationFailed("Unauthorized: Bad mac")
 

@@ -4,11 +4,10 @@ A signed URL is good for one method and one key until it expires. It covers the 
 names, and a request must not add ``x-amz-`` headers of its own.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 from taskward.devcluster.clock import Clock
@@ -89,7 +88,7 @@ class SignedUrls:
             raise StorageError("AccessDenied", 403, message)
 
     def _check_age(self, query: Mapping[str, str]) -> None:
-        made = datetime.strptime(query["X-Amz-Date"], _DATE).replace(tzinfo=UTC)
+        made = datetime.fromisoformat(query["X-Amz-Date"])
         if self._clock.now() > made + timedelta(seconds=int(query["X-Amz-Expires"])):
             raise StorageError("AccessDenied", 403, "Request has expired")
 
@@ -97,4 +96,4 @@ class SignedUrls:
         lines = [method, bucket, key, query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")]
         lines += [f"{name}:{covered[name].strip()}" for name in sorted(covered)]
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, text, "sha256").hex()
