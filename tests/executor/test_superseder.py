@@ -3,14 +3,13 @@
 import json
 import os
 import time
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 import slugid
 
 from executor.bench import Bench, Result, shell
-from simulators.superseder import Behaviour, Superseder, answers
+from simulators.superseder import Behaviour, Request, Superseder, answers
 from taskward.core.record import Records
 from taskward.executor.superseding import NoAnswer, is_askable, newest
 
@@ -81,7 +80,7 @@ def test_a_service_that_lies_supersedes_nothing(bench: Bench, behaviour: Behavio
 def test_a_service_that_recovers_is_believed(bench: Bench) -> None:
     count = 0
 
-    def behave(request: BaseHTTPRequestHandler, me: str) -> None:
+    def behave(request: Request, me: str) -> None:
         nonlocal count
         count += 1
         answers(lambda _: {"supersedes": [NEWER, me]}, 200 if count > 1 else 500)(request, me)
@@ -93,7 +92,7 @@ def test_a_service_that_recovers_is_believed(bench: Bench) -> None:
 def test_a_service_that_hangs_costs_its_time_limit(bench: Bench, drip: bool) -> None:
     bench.configure("executor", superseder_timeout_s=0.5)
 
-    def hang(request: BaseHTTPRequestHandler, _me: str) -> None:
+    def hang(request: Request, _me: str) -> None:
         request.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
         try:
             for _ in range(200 if drip else 0):
@@ -147,7 +146,7 @@ def test_a_worker_that_has_it_off_runs_the_task(bench: Bench) -> None:
 def test_the_service_is_asked_by_the_tasks_user_not_by_root(bench: Bench) -> None:
     owners: list[int] = []
 
-    def behave(request: BaseHTTPRequestHandler, me: str) -> None:
+    def behave(request: Request, me: str) -> None:
         port = f":{request.client_address[1]:04X}"
         with open("/proc/net/tcp", encoding="ascii") as table:
             owners.extend(int(row.split()[7]) for row in table if row.split()[1].endswith(port))

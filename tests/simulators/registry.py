@@ -7,9 +7,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
+
+from simulators import listener
 
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -18,8 +18,7 @@ Behaviour = Callable[["Request"], bool]
 """Does something with a request, and says whether it was answered."""
 
 
-class Request(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Request(listener.Request):
     registry: "Registry"
 
     def do_GET(self) -> None:
@@ -29,7 +28,7 @@ class Request(BaseHTTPRequestHandler):
             return
         if registry.login and self.headers.get("Authorization") != registry.expected:
             error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
-            self.reply(json.dumps(error).encode(), 401, "application/json", WWW_Authenticate='Basic realm="registry"')
+            self.respond(json.dumps(error).encode(), 401, "application/json", WWW_Authenticate='Basic realm="registry"')
             return
         self._answer()
 
@@ -39,46 +38,23 @@ class Request(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         parts = self.path.strip("/").split("/")
         if parts == ["v2"]:
-            self.reply(b"{}", 200, "application/json")
+            self.respond(b"{}", 200, "application/json")
             return
         repository, kind, name = "/".join(parts[1:-2]), parts[-2], parts[-1]
         if kind == "manifests" and (found := self.registry.manifests.get((repository, name))):
-            self.reply(found[1], 200, found[0], Docker_Content_Digest=digest(found[1]))
+            self.respond(found[1], 200, found[0], Docker_Content_Digest=digest(found[1]))
         elif kind == "blobs" and (blob := self.registry.blobs.get(name)) is not None:
-            self.reply(blob, 200, "application/octet-stream")
+            self.respond(blob, 200, "application/octet-stream")
         else:
             code = "MANIFEST_UNKNOWN" if kind == "manifests" else "BLOB_UNKNOWN"
             text = {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}
-            self.reply(json.dumps(text).encode(), 404, "application/json")
+            self.respond(json.dumps(text).encode(), 404, "application/json")
 
-    def reply(self, body: bytes, status: int, kind: str, **fields: str) -> None:
-        self.send_response(status)
-        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in fields.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        try:
-            for at in range(0, len(body), 1 << 16):
-                self.wfile.write(body[at : at + (1 << 16)])
-        except OSError:
-            return
-
-    def log_message(self, format: str, *args: Any) -> None:
-        return
+    def respond(self, body: bytes, status: int, kind: str, **fields: str) -> None:
+        self.reply(body, status, Content_Type=kind, Docker_Distribution_Api_Version="registry/2.0", **fields)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Daemons try TLS first."""
-
-
-class Registry:
+class Registry(listener.Listener):
     """Serves what was pushed; `behaviour` may answer instead."""
 
     def __init__(self, login: str = "") -> None:
@@ -87,20 +63,8 @@ class Registry:
         self.requests: list[str] = []
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.blobs: dict[str, bytes] = {}
-        self._server = _Server(("127.0.0.1", 0), type("Bound", (Request,), {"registry": self}))
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(Request, registry=self)
+        self.host = f"127.0.0.1:{self.port}"
 
     @property
     def expected(self) -> str:
@@ -158,7 +122,7 @@ def hangs(part: str, released: threading.Event) -> Behaviour:
 
 def garbage(request: Request) -> bool:
     """Answers with bytes that mean nothing."""
-    request.reply(b"\x00\xffgarbage\x1b[31m" * 20, 200, _MANIFEST)
+    request.respond(b"\x00\xffgarbage\x1b[31m" * 20, 200, _MANIFEST)
     return True
 
 
@@ -170,7 +134,7 @@ def fails(status: int, times: int) -> Behaviour:
         if request.path.strip("/") == "v2" or not left[0]:
             return False
         left[0] -= 1
-        request.reply(b"", status, "text/plain")
+        request.respond(b"", status, "text/plain")
         return True
 
     return behave

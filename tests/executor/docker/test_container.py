@@ -40,7 +40,7 @@ def test_a_kill_that_the_daemon_could_not_confirm_is_repeated(socket: Path) -> N
     dying = Dying()
 
     class Answers(Request):
-        def do_GET(self) -> None:  # noqa: N802 - the base class asks for it
+        def do_GET(self) -> None:
             if "/containers/" in self.path:
                 self.reply(dying.describe(), 200)
             else:

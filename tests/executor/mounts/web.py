@@ -1,20 +1,17 @@
 """A web server of a test: each path does what the test says; it stands in for the task's proxy, too."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+
+from simulators import listener
 
 Handler = Callable[["Request"], None]
 
 
-class Request(BaseHTTPRequestHandler):
+class Request(listener.Request):
     """One request; handlers write the answer with `reply`, or byte by byte."""
 
-    protocol_version = "HTTP/1.1"
     web: "Web"
 
     def do_GET(self) -> None:
@@ -27,48 +24,15 @@ class Request(BaseHTTPRequestHandler):
         else:
             handler(self)
 
-    def reply(self, body: bytes, status: int = 200, **fields: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **fields}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            return
 
-    def log_message(self, format: str, *args: Any) -> None:
-        return
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        return
-
-
-class Web:
+class Web(listener.Listener):
     """Listens on every local address, so that each task's own address of the proxy leads here."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Handler] = {"/api/purge-cache/v1/purge-cache/proj-x%2Flinux": self._no_purges}
         self.requests: list[str] = []
-        kind = type("BoundRequest", (Request,), {"web": self})
-        self._server = Server(("0.0.0.0", 0), kind)
-        self.port = int(self._server.server_address[1])
+        super().__init__(Request, ("0.0.0.0", 0), web=self)
         self.url = f"http://localhost:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @staticmethod
     def _no_purges(request: Request) -> None:
