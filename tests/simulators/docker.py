@@ -46,13 +46,13 @@ def busybox(daemon: APIClient) -> str:
     return busybox_image(daemon)
 
 
-def connect() -> APIClient:
+def connect(url: str = SOCKET) -> APIClient:
     """A client, or the test is skipped."""
     try:
-        client = APIClient(SOCKET, version="1.41", timeout=_TIMEOUT_S)
+        client = APIClient(url, version="1.41", timeout=_TIMEOUT_S)
         client.ping()
     except (docker.errors.DockerException, RequestException, OSError) as error:
-        _missing(f"no Docker daemon answers at {SOCKET}: {error}")
+        missing(f"no Docker daemon answers at {url}: {error}")
     return client
 
 
@@ -77,7 +77,8 @@ def _remove_orphans(client: APIClient) -> None:
                 client.remove_network(network["Id"])
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """Leaves the test out, for `reason`; not in continuous integration."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -87,7 +88,7 @@ def _root_file_system() -> bytes:
     """The same bytes each time."""
     program = shutil.which("busybox")
     if program is None:
-        _missing("busybox is not installed")
+        missing("busybox is not installed")
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as archive:
         for name, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("home/someone", 0o755)):

@@ -1,51 +1,47 @@
 """Runs tasks in containers of busybox, and shows what is left of them."""
 
 import json
+import secrets
+import shutil
 import subprocess
-import threading
-from collections.abc import Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from executor.bench import Bench, Result
-from simulators.docker import connect
+from simulators import listener
+from simulators.docker import SOCKET, connect
+from simulators.redis import RedisServer
 from taskward.core.ids import RunId
 from taskward.executor.docker import labels
+from taskward.executor.sweep import Sweep
 
 
-class Purges:
+class Asked(listener.Request):
+    purges: "Purges"
+
+    def do_GET(self) -> None:
+        self.reply(json.dumps({"requests": self.purges.requests}).encode())
+
+
+class Purges(listener.Listener):
     """The purge-cache service, which answers whoever asks: ``purges.requests`` is what it wants."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
-        purges = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps({"requests": purges.requests}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Nobody reads it."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Asked, purges=self)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
 
 
 class Yard:
-    """One worker's; `bench` is its machine."""
+    """One worker's; `bench` is its machine, `url` its Docker daemon."""
 
-    def __init__(self, bench: Bench, image: str) -> None:
-        self.bench, self.image = bench, image
-        self.daemon, self.purges = connect(), Purges()
+    def __init__(self, bench: Bench, image: str, url: str = SOCKET) -> None:
+        self.bench, self.image, self._url = bench, image, url
+        self.daemon, self.purges = connect(url), Purges()
 
     def close(self) -> None:
         self.purges.close()
@@ -54,7 +50,7 @@ class Yard:
     def use(self, docker: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]) -> None:
         """Other settings than the usual ones."""
         root = {"root_url": self.purges.url}
-        docker = {"enabled": True, "networks_ready": 1, **(docker or {})}
+        docker = {"enabled": True, "host": self._url, "networks_ready": 1, **(docker or {})}
         self.bench.use(docker=docker, **{"taskcluster": root, **sections})
 
     def payload(self, command: str | Sequence[str], **more: Any) -> dict[str, Any]:
@@ -91,6 +87,23 @@ class Yard:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return [*found, *listed.stdout.split()]
+
+
+@contextmanager
+def opened(server: RedisServer, image: str, url: str = SOCKET) -> Iterator[Yard]:
+    """A worker's machine with a Docker daemon that has `image`; nothing is left of it."""
+    directory = Path(tempfile.mkdtemp(prefix=f"tw{secrets.token_hex(2)}"))
+    directory.chmod(0o711)
+    with Bench(server, directory) as bench:
+        yard = Yard(bench, image, url)
+        yard.use()
+        yield yard
+        sweep = Sweep(bench.settings, bench.records, keep_logs_s=-1)
+        sweep.run()
+        sweep.close()
+        bench.use()
+        yard.close()
+    shutil.rmtree(directory)
 
 
 def task_output(result: Result) -> list[str]:
