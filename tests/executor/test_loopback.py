@@ -9,7 +9,8 @@ import pytest
 from executor.bench import Bench, Result, shell
 from taskward.executor import loopback
 from taskward.executor.errors import EngineFailed
-from taskward.executor.features.loopback import LoopbackVideo
+from taskward.executor.features.feature import Feature
+from taskward.executor.features.loopback import LoopbackAudio, LoopbackVideo
 from taskward.executor.loopback import Loopback
 
 
@@ -81,30 +82,17 @@ def test_a_device_needs_its_scope(bench: Bench, feature: str, scopes: list[str])
     assert "requires scopes:" in result.log
 
 
-class Missing(LoopbackVideo):
-    def device(self) -> Loopback:
-        return Loopback("no_such_module", (), (Path("/dev/no-such-device"),), "video")
-
-
-class Present(LoopbackVideo):
-    path: Path
-
-    def device(self) -> Loopback:
-        return Loopback("unneeded", (), (self.path,), "video")
-
-
-def with_video(monkeypatch: pytest.MonkeyPatch, kind: type[LoopbackVideo]) -> None:
-    from taskward.executor import features
-
-    order = tuple(kind if each is LoopbackVideo else each for each in features.ORDER)
-    monkeypatch.setattr(features, "ORDER", order)
+def with_device(monkeypatch: pytest.MonkeyPatch, feature: type[Feature], device: Loopback) -> None:
+    """A machine where the feature's device is this one."""
+    monkeypatch.setattr(feature, "device", lambda _self: device)
 
 
 @pytest.mark.parametrize("scope", ["generic-worker:loopback-video", "generic-worker:loopback-video:proj-x/linux"])
 def test_a_task_that_comes_to_the_wrong_machine_is_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, scope: str
 ) -> None:
-    with_video(monkeypatch, Missing)
+    device = Loopback("no_such_module", (), (Path("/dev/no-such-device"),), "video")
+    with_device(monkeypatch, LoopbackVideo, device)
 
     result = ask(bench, "loopbackVideo", scope)
 
@@ -117,15 +105,54 @@ def test_a_task_that_comes_to_the_wrong_machine_is_told(
 @pytest.mark.root
 @pytest.mark.parametrize("groups", [[], ["video"]])
 def test_a_task_finds_its_camera(bench: Bench, monkeypatch: pytest.MonkeyPatch, groups: list[str]) -> None:
-    Present.path = bench.state_dir / "video7"
-    Present.path.touch()
-    with_video(monkeypatch, Present)
+    path = bench.state_dir / "video7"
+    path.touch()
+    with_device(monkeypatch, LoopbackVideo, Loopback("unneeded", (), (path,), "video"))
 
     result = ask(bench, "loopbackVideo", "*", osGroups=groups)
 
-    assert result.output == [str(Present.path)]
-    assert f"Loopback video device is available at {Present.path}" in result.log
+    assert result.output == [str(path)]
+    assert f"Loopback video device is available at {path}" in result.log
     assert ("Consider adding 'video' to payload.osGroups." in result.log) is (not groups)
+
+
+@pytest.mark.root
+def test_a_task_finds_its_sound_card(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = loopback.audio(16, bench.state_dir)
+    card.files[0].parent.mkdir()
+    for path in card.files:
+        path.touch()
+    with_device(monkeypatch, LoopbackAudio, card)
+
+    result = ask(
+        bench,
+        "loopbackAudio",
+        "generic-worker:loopback-audio:proj-x/linux",
+        "generic-worker:os-group:audio",
+        osGroups=["audio"],
+    )
+
+    assert result.outcome.succeeded, result.log
+    assert {(path.stat().st_mode & 0o777, path.group()) for path in card.files} == {(0o660, "audio")}
+    assert "Consider adding" not in result.log
+
+
+def test_devices_that_the_group_has_need_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = loopback.video(0, tmp_path)
+    device.files[0].touch(mode=0o660)
+    device.files[0].chmod(0o660)
+    monkeypatch.setattr(loopback, "group_of", lambda _name: device.files[0].stat().st_gid)
+    monkeypatch.setattr(os, "chown", lambda *_: pytest.fail("it is the group's already"))
+
+    device.provide(str(tmp_path))
+
+
+def test_a_machine_without_the_group_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "video0").touch()
+    monkeypatch.setattr(loopback, "group_of", lambda _name: None)
+
+    with pytest.raises(EngineFailed, match=r"this machine has no group 'video' for .*/video0"):
+        loopback.video(0, tmp_path).provide(str(tmp_path))
 
 
 def test_a_sound_cards_number_ends_at_31(bench: Bench) -> None:

@@ -349,6 +349,20 @@ def test_a_desktop_that_cannot_be_had_is_refused(
     assert result.output == []
 
 
+@pytest.mark.parametrize(("settings", "wanted"), [({}, "cliprdr=false"), ({"rdp_clipboard": True}, "cliprdr=true")])
+def test_the_clipboard_is_a_persons_own_unless_the_worker_shares_it(
+    desks: Bench, settings: Mapping[str, Any], wanted: str
+) -> None:
+    offer(desks, **settings)
+    desk = Desk.open(desks)
+
+    configuration = (desks.layout.desktop(desk.run) / "xrdp.ini").read_text()
+
+    assert wanted in configuration.splitlines()
+    assert {"rdpdr=false", "rdpsnd=false"} <= set(configuration.splitlines())
+    desk.end()
+
+
 def test_a_session_that_does_not_exist_leaves_an_empty_desktop(desks: Bench) -> None:
     offer(desks, rdp_session=["/does/not/exist"], rdp_retention_s=0)
 

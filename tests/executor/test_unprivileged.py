@@ -1,6 +1,7 @@
 """The executor without root: tasks run as the same user, and the log says so."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def ordinary(bench: Bench, redis_server: object) -> Bench:
     return bench
 
 
-def run(bench: Bench, script: str, **payload: object) -> Result:
-    claimed = bench.claim({"command": shell(script), "maxRunTime": 20, **payload})
+def run(bench: Bench, script: str, scopes: Sequence[str] = (), **payload: object) -> Result:
+    claimed = bench.claim({"command": shell(script), "maxRunTime": 20, **payload}, scopes=list(scopes))
 
     def execute() -> None:
         if os.geteuid() == 0:

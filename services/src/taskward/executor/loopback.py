@@ -49,8 +49,7 @@ class Loopback:
             raise EngineFailed(f"this machine has no group '{self.group}' for {self.files[0]}")
         try:
             for path in self.files:
-                os.chown(path, 0, gid)
-                path.chmod(_FOR_GROUP)
+                _give(path, gid)
         except OSError as error:
             raise EngineFailed(f"{error.filename} cannot be given to group {self.group}: {error.strerror}") from error
 
@@ -68,6 +67,14 @@ class Loopback:
             raise EngineFailed(f"kernel module {self.module} cannot be loaded: {error}") from error
         if done.returncode:
             raise EngineFailed(f"kernel module {self.module} cannot be loaded: {done.stderr.strip()}")
+
+
+def _give(path: Path, gid: int) -> None:
+    """Needs root, unless the machine's rules for devices have done it already."""
+    found = path.stat()
+    if found.st_gid != gid or found.st_mode & 0o777 != _FOR_GROUP:
+        os.chown(path, 0, gid)
+        path.chmod(_FOR_GROUP)
 
 
 def video(number: int, devices: Path = Path("/dev")) -> Loopback:

@@ -58,6 +58,7 @@ class ExecutorSettings:
     rdp_first_port: int = 0
     rdp_retention_s: int = 43_200
     rdp_session: tuple[str, ...] = ("/etc/xrdp/startwm.sh",)
+    rdp_clipboard: bool = False
     worker_location: str = ""
     instance_type: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -82,7 +82,10 @@ class RdpInfo(Feature):
         keeps = timedelta(seconds=task.payload.max_run_time_s + settings.rdp_retention_s)
         certificate = Certificate.make(host, task.clock(), keeps)
         vnc_port = inner.getsockname()[1]
-        site = Site.make(task.layout.desktop(task.run), identity.gid, password, certificate, vnc_port, title)
+        site = Site.make(
+            task.layout.desktop(task.run), identity.gid, password, certificate, vnc_port, title,
+            clipboard=settings.rdp_clipboard,
+        )  # fmt: skip
         self._desktop = Desktop(task.engine, site, title, door, inner)
         task.keeps_files = settings.rdp_retention_s > 0
         self._open(self._desktop)

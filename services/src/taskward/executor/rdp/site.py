@@ -28,7 +28,7 @@ LogLevel=ERROR
 EnableSyslog=false
 
 [Channels]
-cliprdr=true
+cliprdr={clipboard}
 drdynvc=true
 rail=false
 rdpdr=false
@@ -53,8 +53,11 @@ class Site:
     path: Path
 
     @classmethod
-    def make(cls, path: Path, gid: int, password: str, certificate: Certificate, vnc_port: int, title: str) -> Self:
-        """Everything in it.
+    def make(
+        cls, path: Path, gid: int, password: str, certificate: Certificate, vnc_port: int, title: str,
+        *, clipboard: bool,
+    ) -> Self:  # fmt: skip
+        """Everything in it; `clipboard` lets the task and the person's machine read and write each other's.
 
         Raises:
             OSError: it cannot be made.
@@ -69,7 +72,12 @@ class Site:
             site.password: password_file(password),
             site.authority: authority_file(),
             site.configuration: _CONFIGURATION.format(
-                socket=site.socket, certificate=site.certificate, key=site.key, vnc_port=vnc_port, title=title
+                socket=site.socket,
+                certificate=site.certificate,
+                key=site.key,
+                vnc_port=vnc_port,
+                title=title,
+                clipboard=str(clipboard).lower(),
             ).encode(),
         }
         for file, content in contents.items():
