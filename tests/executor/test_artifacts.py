@@ -1,4 +1,5 @@
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -149,14 +150,42 @@ def test_a_symbolic_link_within_the_task_directory_is_followed(bench: Bench) -> 
     assert result.content("abs") == result.content("rel") == b"in\n"
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "/etc/shadow", "../../token", "/proc/self/environ", "/dev/zero"])
-def test_a_symbolic_link_out_of_the_task_directory_is_refused(bench: Bench, target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["/etc/shadow", "../../token", "/proc/self/environ", "/dev/zero", "/sys/kernel/notes"]
+)
+def test_a_symbolic_link_to_what_is_not_the_tasks_to_give_is_refused(bench: Bench, target: str) -> None:
     (bench.state_dir / "token").write_text("secret")
     result = collect(bench, f"mkdir d; ln -s {target} d/link", directory("d"), file("d/link", name="link"))
 
     assert result.outcome.state == "failed"
     assert all(entry.reason for entry in result.entries.values())
     assert {path.name for path in result.outbox.iterdir()} == {"index.json", "plan.json"}
+
+
+@pytest.mark.root
+def test_a_symbolic_link_leads_wherever_an_absolute_path_may(bench: Bench) -> None:
+    """Build trees are full of links to tools of the system."""
+    result = collect(bench, "mkdir d; ln -s /etc/passwd d/link", directory("d"))
+
+    assert result.outcome.succeeded
+    assert b"root" in result.content("d/link")
+
+
+def test_a_directory_that_may_be_listed_but_not_entered_is_told_file_by_file(bench: Bench) -> None:
+    result = collect(bench, "mkdir d d/e; echo > d/f; ln -s f d/l; chmod 400 d", directory("d"))
+
+    if os.geteuid() == 0:
+        assert {entry.reason for entry in result.entries.values()} == {"file-not-readable-on-worker"}
+        assert {*result.entries} >= {"d/f", "d/l"}
+    assert result.outcome.state == "failed"
+
+
+@pytest.mark.parametrize("path", ["/proc", "/proc/self", "/sys/kernel", "/", "{state}/.."])
+def test_neither_the_kernels_file_systems_nor_what_lies_around_the_worker_is_walked(bench: Bench, path: str) -> None:
+    result = collect(bench, "true", directory(path.format(state=bench.state_dir), name="x", optional=True))
+
+    assert result.outcome.succeeded
+    assert {name: entry.reason for name, entry in result.entries.items()} == {"x": "invalid-resource-on-worker"}
 
 
 @pytest.mark.parametrize("path", ["../../token", "..", "d/../../x"])
@@ -210,6 +239,15 @@ def test_more_artifacts_than_allowed_fail_the_task(bench: Bench) -> None:
     assert len(result.entries) == 3
 
 
+def test_a_file_of_holes_counts_with_all_its_bytes(bench: Bench) -> None:
+    bench.configure("executor", max_artifacts_bytes=1 << 20)
+    script = "truncate -s 100G sparse; head -c 1048570 /dev/zero > large; ln large again; echo > small"
+    result = collect(bench, script, *map(file, ("sparse", "large", "again", "small")))
+
+    assert [entry.reason for entry in result.entries.values()] == ["too-large-file-on-worker", "", "", ""]
+    assert "has 107374182400 bytes; with it the task's artifacts would have more than 1048576" in result.outcome.message
+
+
 def test_ten_thousand_files_are_collected_quickly(bench: Bench) -> None:
     script = "mkdir d; cd d; for i in {1..100}; do mkdir $i; printf x | tee $i/{1..100} > /dev/null; done"
     result = collect(bench, script, directory("d"))
@@ -231,6 +269,7 @@ def test_the_most_extreme_expiry_dates_are_the_tasks_own(bench: Bench) -> None:
         result = bench.run_payload(payload, **{k: record.definition[k] for k in ("expires", "deadline")})
         assert result.outcome.reason == "malformed-payload"
         assert text in result.log
+        assert re.search(r"\(\d{4}-\d\d-\d\dT[0-9:.]+Z is (before|after) \d{4}-\d\d-\d\dT[0-9:.]+Z\)", result.log)
         assert result.output == []
 
 

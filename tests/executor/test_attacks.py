@@ -291,3 +291,31 @@ def test_the_address_of_a_dead_run_is_given_back(bench: Bench) -> None:
     bench.run([["true"]], features={"taskclusterProxy": True})
 
     assert bench.redis.keys("tw:peer:*") == []
+
+
+LEFT = """
+import ctypes, os
+libc, rt = ctypes.CDLL(None), ctypes.CDLL("librt.so.1")
+print("ids", libc.shmget(0x7461736B, 4096, 0o1666), libc.semget(0x7461736B, 1, 0o1666), libc.msgget(0x7461736B, 0o1666))
+print("queue", rt.mq_open(b"/taskward-left", 0o102, 0o666, None) >= 0)
+for place in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock"):
+    if os.access(place, os.W_OK):
+        os.makedirs(f"{place}/{os.environ['TASK_ID']}/d")
+        os.chmod(f"{place}/{os.environ['TASK_ID']}", 0)
+"""
+
+
+def test_nothing_is_left_where_everybody_may_write(bench: Bench) -> None:
+    result = bench.run([["python3", "-c", LEFT]])
+
+    assert result.outcome.succeeded, result.log
+    task_id = result.record.run.task_id
+    assert [place for place in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock") if Path(place, task_id).exists()] == []
+
+
+def test_kernel_objects_are_neither_left_nor_seen_by_another_task(bench: Bench) -> None:
+    assert "queue True" in bench.run([["python3", "-c", LEFT]]).output
+    for kind in ("shm", "sem", "msg"):
+        assert f" {0x7461736B} " not in Path(f"/proc/sysvipc/{kind}").read_text()
+    seen = "import ctypes; print(*(ctypes.CDLL(None).shmget(0x7461736B, n, 0) for n in (0, 4096)))"
+    assert bench.run([["python3", "-c", seen]]).output == ["-1 -1"]

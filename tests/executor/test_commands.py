@@ -65,7 +65,7 @@ def test_what_cannot_be_executed_fails_the_task(bench: Bench, argv: list[str]) -
     result = bench.run([argv])
 
     assert result.outcome.state == "failed"
-    assert "System error executing command: " in result.log
+    assert "Z] System error executing command: " in result.log
 
 
 def test_a_program_is_looked_up_in_the_tasks_own_path(bench: Bench) -> None:

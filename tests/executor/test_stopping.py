@@ -18,7 +18,7 @@ def test_max_run_time_fails_the_task(bench: Bench) -> None:
     assert time.monotonic() - began < 6
     assert (result.outcome.state, result.outcome.message) == ("failed", "task aborted - max run time exceeded")
     assert "[taskcluster:error] Aborting task..." in result.log
-    assert re.search(r"Command ABORTED after \S+s: process aborted", result.log)
+    assert re.search(r"\n\[taskcluster 20\S+Z\] Command ABORTED after \S+s: process aborted\n", result.log)
 
 
 @pytest.mark.parametrize("reason", ["canceled", "deadline-exceeded", "claim-expired"])

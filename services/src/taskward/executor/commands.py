@@ -74,7 +74,7 @@ class Commands:
             return self._engine.start(program, self._log.fd)
         except CommandNotStarted as error:
             text = f"System error executing command: {error}"
-            self._log.error(text)
+            self._log.info(text)
             raise TaskEnded(failed(text)) from error
 
     def wait(self, files: set[int], began: float) -> set[int]:
@@ -88,7 +88,7 @@ class Commands:
         except TaskEnded:
             self.aborted = True
             self._log.error("Aborting task...")
-            self._log.error(f"Command ABORTED after {go_duration(time.monotonic() - began)}: process aborted")
+            self._log.info(f"Command ABORTED after {go_duration(time.monotonic() - began)}: process aborted")
             if used := self._used():
                 self._log.info(_block(used))
             raise

@@ -4,9 +4,7 @@ As an ordinary user the tasks run as that user, which isolates nothing; the task
 """
 
 import contextlib
-import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Final
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.settings import ExecutorSettings
-from taskward.executor import account, processes, spawn
+from taskward.executor import account, litter, processes, spawn
 from taskward.executor.cgroup import Cgroup
 from taskward.executor.engine import Identity, Program, Remains, Usage
 from taskward.executor.errors import EngineFailed
@@ -25,12 +23,6 @@ from taskward.executor.mounts.table import detach_below
 _KILL_WITHIN_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.05
-_REMOVE_WITHIN_S: Final = 900
-_SHARED: Final = (
-    Path("/tmp"), Path("/tmp/.X11-unix"), Path("/var/tmp"), Path("/dev/shm"),  # noqa: S108 - to clear them, not to use
-)  # fmt: skip
-
-_logger = logging.getLogger(__name__)
 
 
 class NativeEngine:
@@ -69,6 +61,8 @@ class NativeEngine:
     def prepare(self) -> tuple[str, ...]:
         """User, directory, control group."""
         processes.adopt_orphans()
+        if self._is_root:
+            litter.keep_objects_apart()
         self._older = processes.descendants(os.getpid())
         try:
             self._unlimited = self._cgroup.create(self._settings.memory_limit_bytes, self._settings.pids_limit)
@@ -143,11 +137,11 @@ class NativeEngine:
             detach_below(self._home)
         except OSError as error:
             raise EngineFailed(f"what is mounted in {self._home} cannot be unmounted: {error.strerror}") from error
-        remove_tree(self._home)
+        litter.remove_tree(self._home)
         self._cgroup.remove()
         user = self._account or account.find(self._home) if self._is_root else None
         if user is not None:
-            _remove_shared(user.uid)
+            litter.remove_files(user.uid)
             account.remove(user)
             self._account = None
 
@@ -208,31 +202,8 @@ class NativeEngine:
         ]
 
 
-def _remove_shared(uid: int) -> None:
-    """What the task left where everybody may write; its user never comes back to take it away."""
-    for directory in _SHARED:
-        if directory.is_dir():
-            for path in directory.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_uid == uid:
-                        remove_tree(path)
-
-
 def make_parent(tasks: Path) -> None:
     """Where the directories of tasks lie: a task may pass through, not list them."""
     if not tasks.is_dir():
         tasks.mkdir(parents=True, exist_ok=True)
         tasks.chmod(0o711)
-
-
-def remove_tree(path: Path) -> None:
-    """Everything at `path`, whatever a task has made of it: `rm` follows no link and bears any depth."""
-    try:
-        path.rmdir()
-    except FileNotFoundError:
-        return
-    except OSError:
-        argv = ["rm", "-rf", "--one-file-system", "--", str(path)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_REMOVE_WITHIN_S, check=False)
-        if done.returncode:
-            _logger.warning("directory not removed", extra={"path": str(path), "reason": done.stderr.strip()[:500]})

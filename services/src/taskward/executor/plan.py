@@ -29,6 +29,7 @@ class Plan:
         reserved: artifact name → the feature that publishes it later.
         expires: the task's own expiry.
         most: how many artifacts a run may have.
+        most_bytes: how large all files may be together; 0 is no limit.
         entries: what the outbox will list.
         sources: file name in the outbox → where the file is now.
         first_error: what it makes of the run; the first stands.
@@ -38,11 +39,13 @@ class Plan:
     reserved: Mapping[str, str]
     expires: datetime
     most: int
+    most_bytes: int = 0
     entries: list[Entry] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     first_error: Outcome | None = None
     _names: dict[str, Entry] = field(default_factory=dict)
     _inodes: dict[tuple[int, int], str] = field(default_factory=dict)
+    _bytes: int = 0
 
     def add(self, request: ArtifactRequest, find: Find) -> None:
         """Everything that `request` leads to."""
@@ -70,7 +73,21 @@ class Plan:
         else:
             self._enter(request, found, name)
 
+    def _within_limit(self, found: Found) -> Found:
+        """`found`, or why it is too large: a sparse file costs the task nothing, and the uploader all its bytes."""
+        if found.reason or (found.device, found.inode) in self._inodes:
+            return found
+        if self.most_bytes and self._bytes + found.size_bytes > self.most_bytes:
+            text = (
+                f"'{found.path}' has {found.size_bytes} bytes; with it the task's artifacts would have more than "
+                f"{self.most_bytes}, the most that are allowed ([executor] max_artifacts_bytes)"
+            )
+            return replace(found, size_bytes=0, reason="too-large-file-on-worker", message=text)
+        self._bytes += found.size_bytes
+        return found
+
     def _enter(self, request: ArtifactRequest, found: Found, name: str) -> None:
+        found = self._within_limit(found)
         entry = Entry(
             name=name,
             file="" if found.reason else self._file(found),

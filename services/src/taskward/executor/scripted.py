@@ -14,7 +14,8 @@ from typing import Final
 from taskward.executor import account, spawn
 from taskward.executor.engine import Cpu, Ended, Identity, Program, Remains, Usage
 from taskward.executor.errors import CommandNotStarted, EngineFailed
-from taskward.executor.native import make_parent, remove_tree
+from taskward.executor.litter import remove_tree
+from taskward.executor.native import make_parent
 
 _KILLED: Final = Ended(-1, 9, Cpu(0, 0))
 

@@ -1,8 +1,9 @@
 """What is at a path that a payload names, seen with the rights of the task's user.
 
-A symbolic link is followed when what it leads to lies inside the task directory (or, for an absolute path, beside the
-artifact); a link that leads elsewhere, a directory behind a link, and everything that is neither file nor directory is
-no artifact. Nothing is opened before it is known to be a regular file, and never so that opening could block.
+A symbolic link is followed to wherever a path of the payload may lead: into the task directory and, where tasks have
+users of their own, to everything that this user may read but the worker's own state and the kernel's file systems. A
+directory behind a link, and what is neither file nor directory, is no artifact. Nothing is opened before it is known to
+be a regular file, and never so that opening could block.
 """
 
 import errno
@@ -17,6 +18,7 @@ from taskward.core.outbox import ErrorReason
 from taskward.executor.names import LONGEST_NAME
 
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
+_NO_FILES: Final = ("/proc/", "/sys/")  # what the kernel makes up while it is read, some of it without end
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,28 @@ class Search:
     def find(self, kind: str, path: str, most: int) -> Iterator[Found]:
         """See `Reader.find`."""
         place = os.path.normpath(self._home / path)
-        base = self._base(place)
-        if base is None:
+        parent = os.path.realpath(Path(place).parent)
+        if not (_inside(place, str(self._home)) or place == str(self._home)) and not self._may_give(f"{parent}/x"):
             yield _invalid("", place, f"'{path}' is outside of the task directory {self._home}")
         elif kind == "file":
-            yield self._file("", place, base)
+            yield self._file("", place)
         else:
-            yield from self._directory(place, base, most)
+            yield from self._directory(place, most)
 
-    def _base(self, place: str) -> str | None:
-        """Where everything that is found at `place` has to lie; None when nothing may be taken from there."""
-        if _inside(place, str(self._home)) or place == str(self._home):
-            return self._real_home
-        real = os.path.realpath(Path(place).parent)
-        is_ours = real == self._real_state or _inside(real, self._real_state) or _inside(self._real_state, place)
-        return None if is_ours or not self._absolute_allowed else real
+    def _may_give(self, real: str) -> bool:
+        """Whether something may be taken from that place, given without symbolic links, if the task can read it."""
+        if _inside(real, self._real_home) or real == self._real_home:
+            return True
+        is_ours = _inside(real, self._real_state) or _inside(self._real_state, real) or real == self._real_state
+        return self._absolute_allowed and not is_ours and not f"{real}/".startswith(_NO_FILES)
 
-    def _file(self, relative: str, place: str, base: str) -> Found:
+    def _file(self, relative: str, place: str) -> Found:
         try:
             found, real = Path(place).stat(), os.path.realpath(place)
         except OSError as error:
             return _unreadable("file", relative, place, error)
-        if not (_inside(real, base) or real == base):
-            text = f"'{place}' is a symbolic link that leaves the task directory, to '{real}'"
-            return _invalid(relative, place, text)
+        if not self._may_give(real):
+            return _invalid(relative, place, _leads_away(place, real))
         if stat.S_ISDIR(found.st_mode):
             return _invalid(relative, place, self._is_directory(relative, place))
         return self._readable(relative, place, real, found)
@@ -95,7 +95,7 @@ class Search:
             return f"Error processing file '{place}' as artifact: it is a symbolic link to a directory"
         return f"File artifact '{place}' exists as a directory, not a file, on the worker"
 
-    def _directory(self, place: str, base: str, most: int) -> Iterator[Found]:
+    def _directory(self, place: str, most: int) -> Iterator[Found]:
         try:
             found, real = Path(place).stat(), os.path.realpath(place)
         except OSError as error:
@@ -104,12 +104,12 @@ class Search:
         if not stat.S_ISDIR(found.st_mode):
             text = f"Directory artifact '{place}' exists as a file, not a directory, on the worker"
             yield _invalid("", place, text)
-        elif not (_inside(real, base) or real == base == self._real_home):
-            yield _invalid("", place, f"'{place}' is a symbolic link that leaves the task directory, to '{real}'")
+        elif not self._may_give(real):
+            yield _invalid("", place, _leads_away(place, real))
         else:
-            yield from self._walk(real, base, most)
+            yield from self._walk(real, most)
 
-    def _walk(self, top: str, base: str, most: int) -> Iterator[Found]:
+    def _walk(self, top: str, most: int) -> Iterator[Found]:
         waiting, given = [""], 0
         while waiting and given < most:
             relative = waiting.pop()
@@ -123,22 +123,36 @@ class Search:
             below = []
             for entry in entries:
                 path = f"{relative}/{entry.name}" if relative else entry.name
-                if entry.is_dir(follow_symlinks=False) and len(path) <= LONGEST_NAME:
+                if len(path) <= LONGEST_NAME and _is_directory(entry):
                     below.append(path)
                 elif given < most:
                     given += 1
-                    yield self._entry(entry, path, f"{top}/{path}", base)
+                    yield self._entry(entry, path, f"{top}/{path}")
             waiting += reversed(below)
 
-    def _entry(self, entry: "os.DirEntry[str]", relative: str, place: str, base: str) -> Found:
+    def _entry(self, entry: "os.DirEntry[str]", relative: str, place: str) -> Found:
         """What is no link, in a directory that was reached through none, is where it seems to be."""
-        if entry.is_symlink() or entry.is_dir():
-            return self._file(relative, place, base)
-        return self._readable(relative, place, place, entry.stat(follow_symlinks=False))
+        try:
+            if entry.is_symlink() or entry.is_dir():
+                return self._file(relative, place)
+            return self._readable(relative, place, place, entry.stat(follow_symlinks=False))
+        except OSError as error:  # a directory may be listed whose entries may not be looked at
+            return _unreadable("file", relative, place, error)
+
+
+def _is_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # it may not be looked at; then it is told as a file that cannot be read
+        return False
 
 
 def _inside(path: str, base: str) -> bool:
     return path.startswith(f"{base.rstrip('/')}/")
+
+
+def _leads_away(place: str, real: str) -> str:
+    return f"'{place}' leads to '{real}', from where nothing is taken"
 
 
 def _invalid(relative: str, path: str, message: str) -> Found:

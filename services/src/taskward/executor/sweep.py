@@ -21,8 +21,9 @@ from taskward.executor import account, cgroup
 from taskward.executor.docker.presence import has_containers
 from taskward.executor.engine import Engine
 from taskward.executor.errors import EngineFailed
+from taskward.executor.litter import remove_tree
 from taskward.executor.mounts.store import Store
-from taskward.executor.native import NativeEngine, remove_tree
+from taskward.executor.native import NativeEngine
 from taskward.executor.tasklog import LOG_FILE, unprotect
 
 if TYPE_CHECKING:

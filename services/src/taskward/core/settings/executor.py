@@ -15,6 +15,7 @@ class ExecutorSettings:
     although membership is as good as being root; see `features/os_groups.py`. A task is aborted when more than
     `max_memory_usage_percent` of the machine's memory is used and less than `min_available_memory_bytes` is left for
     longer than `allowed_high_memory_duration_s`, unless `disable_oom_protection`.
+    `max_artifacts_bytes` counts all files of a run together, holes of sparse ones included: they are sent, too.
     `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
     Desktops of tasks are at `rdp_address`, which clients know as `rdp_public_host`, at `rdp_first_port` or the ports
     after it, one for each executor (0: any free port); `rdp_session` is the program of the desktop, and the task's
@@ -25,6 +26,7 @@ class ExecutorSettings:
     memory_limit_bytes: int = 0
     pids_limit: int = 0
     max_artifacts: int = 100_000
+    max_artifacts_bytes: int = 100 << 30
     required_disk_space_bytes: int = 1 << 30
     max_download_bytes: int = 100 << 30
     max_unpacked_bytes: int = 100 << 30

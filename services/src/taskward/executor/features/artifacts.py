@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from taskward.core.clock import parse_time
+from taskward.core.clock import format_time, parse_time
 from taskward.executor import collect
 from taskward.executor.features.feature import Feature
 from taskward.executor.plan import Plan
@@ -25,14 +25,16 @@ class Artifacts(Feature):
 
     def flaws(self) -> Iterator[str]:
         """Expiry dates that the queue would refuse later."""
-        deadline = parse_time(self.task.definition["deadline"])
+        deadline, end = parse_time(self.task.definition["deadline"]), self.task.expires
         for request in self.task.payload.artifacts:
             if request.expires is None:
                 continue
             if request.expires < deadline - _TOLERANCE:
-                when = f"expires before task deadline ({request.expires} is before {deadline})"
-            elif request.expires > self.task.expires + _TOLERANCE:
-                when = f"expires after task expiry ({request.expires} is after {self.task.expires})"
+                when = (
+                    f"expires before task deadline ({format_time(request.expires)} is before {format_time(deadline)})"
+                )
+            elif request.expires > end + _TOLERANCE:
+                when = f"expires after task expiry ({format_time(request.expires)} is after {format_time(end)})"
             else:
                 continue
             yield f"malformed payload: artifact '{request.path}' {when}"
@@ -41,7 +43,8 @@ class Artifacts(Feature):
         """Finds and moves them; see `collect`."""
         task, identity = self.task, self.task.engine.identity
         outbox = task.layout.outbox(task.run)
-        plan = Plan(task.log, task.reserved, task.expires, task.settings.executor.max_artifacts)
+        limits = task.settings.executor
+        plan = Plan(task.log, task.reserved, task.expires, limits.max_artifacts, limits.max_artifacts_bytes)
         collect.open_outbox(outbox)
         absolute_allowed = task.engine.isolated
         connection = task.engine.as_task(serve(identity.home, task.layout.state_dir, absolute_allowed))

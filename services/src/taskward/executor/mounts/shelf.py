@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from taskward.executor.native import remove_tree
+from taskward.executor.litter import remove_tree
 
 _ITEM, _CONTENT, _IN_USE, _PURGE, _TRASH = "item.json", "content", "in-use", "purge", "trash-"
 

@@ -46,7 +46,7 @@ class ContainerArtifacts(ContainerFeature):
         if task.outcome is not None and task.outcome.unreported:
             return
         outbox, settings = task.layout.outbox(task.run), task.settings.executor
-        plan = Plan(task.log, task.reserved, task.expires, settings.max_artifacts)
+        plan = Plan(task.log, task.reserved, task.expires, settings.max_artifacts, settings.max_artifacts_bytes)
         collect.open_outbox(outbox)
         if not collect.load_plan(plan, outbox):
             archive = Archive(self.engine, Limits(settings.max_unpacked_bytes, settings.max_artifacts + 1))
