@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +27,12 @@ PROVENANCE = "public/provenance.intoto.json"
 @pytest.fixture(scope="module")
 def signed() -> Iterator[Path]:
     """A directory with `run/` as downloaded, `public/` with the keys, and `keys/` with the private ones."""
-    directory = Path(tempfile.mkdtemp(prefix="tw"))
+    with processes.short_directory() as directory:
+        _sign(directory)
+        yield directory
+
+
+def _sign(directory: Path) -> None:
     with running_taskcluster() as taskcluster:
         config = processes.write_config(directory, taskcluster.root_url)
         with processes.keyholder(config), processes.signer(config):
@@ -41,8 +45,6 @@ def signed() -> Iterator[Path]:
     for name, (_, content) in task.artifacts.items():
         put(directory / "run", name, content)
     put(directory / "run", "public/logs/live_backing.log", b"goes on after signing")
-    yield directory
-    processes.remove(directory)
 
 
 @pytest.fixture

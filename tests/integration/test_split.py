@@ -1,6 +1,5 @@
 """A worker whose signer and keys are on another host: they meet by mutual TLS alone."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,9 @@ WORKER = {"task_queue_id": QUEUE, "worker_group": "group", "worker_id": "worker"
 @pytest.fixture
 def signing_host() -> Iterator[Path]:
     """What lies on the signing host, and its authority's files."""
-    path = Path(tempfile.mkdtemp(prefix="tws"))
-    path.chmod(0o755)
-    yield path
-    processes.remove(path)
+    with processes.short_directory() as path:
+        path.chmod(0o755)
+        yield path
 
 
 def test_a_run_is_certified_by_a_signer_on_another_host(signing_host: Path) -> None:

@@ -1,4 +1,3 @@
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +6,10 @@ import pytest
 from signer import processes
 from signer.callers import RawCaller
 from signer.processes import Service
+from signer.sealing import Author
 from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster, running_taskcluster
 from taskward.signer.client import SignerClient
+from taskward.signer.decrypter.client import Decrypter
 
 
 @pytest.fixture(scope="session")
@@ -29,17 +30,14 @@ def taskcluster(shared_taskcluster: SimulatedTaskcluster) -> Iterator[SimulatedT
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a path short enough for sockets."""
-    path = Path(tempfile.mkdtemp(prefix="tw"))
-    yield path
-    processes.remove(path)
+    with processes.short_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
 def shared_directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tw"))
-    yield path
-    processes.remove(path)
+    with processes.short_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +70,25 @@ def task(taskcluster: SimulatedTaskcluster) -> SimulatedTask:
 @pytest.fixture
 def caller(signer: Service, taskcluster: SimulatedTaskcluster, task: SimulatedTask) -> RawCaller:
     return RawCaller(signer.directory / "signer.sock", taskcluster.run_credentials(task))
+
+
+@pytest.fixture(scope="session")
+def decrypter_service(shared_taskcluster: SimulatedTaskcluster) -> Iterator[Service]:
+    with (
+        processes.short_directory() as directory,
+        processes.decrypter(processes.write_config(directory, shared_taskcluster.root_url)) as service,
+    ):
+        yield service
+
+
+@pytest.fixture(scope="session")
+def author(decrypter_service: Service) -> Iterator[Author]:
+    directory = decrypter_service.directory
+    author = Author(directory / "author", directory / "public-encryption" / "encryption.asc")
+    yield author
+    author.close()
+
+
+@pytest.fixture
+def decrypter(decrypter_service: Service) -> Decrypter:
+    return Decrypter(decrypter_service.directory / "decrypter.sock")

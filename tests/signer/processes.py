@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,8 +131,14 @@ def gpg_processes(directory: Path, name: str = "gpg") -> set[int]:
     return found
 
 
-def remove(directory: Path) -> None:
-    """Remove a directory once no gpg, which ends a little later than it is told to, changes anything in it."""
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """A directory with a path short enough for sockets.
+
+    It is removed once no gpg, which ends a little later than it is told to, changes anything in it.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="tw"))
+    yield directory
     deadline = time.monotonic() + _START_TIMEOUT_S
     while gpg_processes(directory):
         assert time.monotonic() < deadline, "gpg does not end"

@@ -2,10 +2,19 @@
 
 import base64
 import json
+import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster
+from taskward.signer.decrypter.client import Decrypter, SecretDataViolation
+
+INCIDENT = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 class Author:
@@ -47,3 +56,19 @@ def message(task_id: str, name: str = "SECRET", value: Any = "s3cret", **changes
         **changes,
     }
     return {key: part for key, part in whole.items() if part is not None}
+
+
+def asking(taskcluster: SimulatedTaskcluster, seal: Callable[[str], Any], **payload: Any) -> SimulatedTask:
+    """A running task whose encryptedEnv is what `seal` makes of its id."""
+    task = taskcluster.create_task(**payload)
+    task.definition["payload"]["encryptedEnv"] = seal(task.task_id)
+    return task
+
+
+def violation(decrypter: Decrypter, task: SimulatedTask) -> str:
+    """The text without frame and incident id, whose forms are checked."""
+    with pytest.raises(SecretDataViolation) as caught:
+        decrypter.values(task.task_id, 0)
+    found = re.fullmatch(rf"secret data violation -- (.*); incidentId: {INCIDENT}", str(caught.value))
+    assert found is not None, caught.value
+    return found[1]
