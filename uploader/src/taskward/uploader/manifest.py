@@ -6,8 +6,9 @@ once only.
 """
 
 import json
+import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from redis import Redis
@@ -45,6 +46,8 @@ class Manifest:
 
     def __init__(self, redis: Redis, run: RunId) -> None:
         self._redis, self._key = redis, keys.manifest(run.key)
+        self._waiting: list[tuple[str, str]] = []
+        self._writing = threading.Lock()
 
     def read(self) -> dict[str, Sent]:
         """Every artifact that is done with, by name."""
@@ -52,8 +55,16 @@ class Manifest:
         return {name: Sent(**value) for name, value in fields.items() if _BEGUN not in value}
 
     def record(self, name: str, sent: Sent) -> None:
-        """The artifact is done with."""
-        self._redis.hset(self._key, name, json.dumps(asdict(sent)))
+        """The artifact is done with; on return Redis knows.
+
+        One thread at a time writes what all that wait for it want to have written.
+        """
+        self._waiting.append((name, json.dumps(vars(sent))))
+        with self._writing:
+            taken = self._waiting[:]
+            if taken:
+                self._redis.hset(self._key, mapping=dict(taken))
+                del self._waiting[: len(taken)]
 
     def begin(self, name: str, answer: Mapping[str, Any]) -> None:
         """Keeps the queue's answer for an object upload, before anything is sent."""
