@@ -11,6 +11,7 @@ from taskcluster.exceptions import TaskclusterRestFailure
 from simulators.devcluster import WORKER, DevCluster, ManualClock, task_definition
 from taskward.devcluster.claims import Worker
 from taskward.devcluster.cluster import Cluster
+from taskward.devcluster.definition import Definition
 from taskward.devcluster.errors import RequestConflict
 from taskward.devcluster.identifiers import new_slug
 
@@ -234,7 +235,7 @@ def test_run_ended_by_exception_takes_artifacts_for_a_while(queue: Any, task_que
 
 def test_that_while_ends_after_25_minutes(cluster: Cluster, clock: ManualClock) -> None:
     task_id = new_slug()
-    cluster.creation.create(task_id, cluster.creation.parse(task_id, task_definition(clock.now())))
+    cluster.creation.create(task_id, Definition.parse(task_id, task_definition(clock.now())))
     cluster.claims.take("proj-test/ci", Worker("g", "w"), 1)
     cluster.runs.cancel(task_id)
     body = {**S3, "expires": (clock.now() + timedelta(days=1)).isoformat()}

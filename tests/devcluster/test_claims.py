@@ -16,6 +16,7 @@ from simulators.devcluster import WORKER, DevCluster, ManualClock, task_definiti
 from taskward.devcluster.claims import Worker
 from taskward.devcluster.clock import parse_instant
 from taskward.devcluster.cluster import Cluster
+from taskward.devcluster.definition import Definition
 from taskward.devcluster.errors import RequestConflict
 from taskward.devcluster.identifiers import new_slug
 
@@ -221,7 +222,7 @@ class TestWithClock:
 
     def running(self, cluster: Cluster, clock: ManualClock, **changes: Any) -> str:
         task_id = new_slug()
-        definition = cluster.creation.parse(task_id, task_definition(clock.now(), **changes))
+        definition = Definition.parse(task_id, task_definition(clock.now(), **changes))
         cluster.creation.create(task_id, definition)
         assert cluster.claims.take("proj-test/ci", self.worker, 1)
         return task_id
@@ -270,7 +271,7 @@ class TestWithClock:
     def test_past_the_deadline_nothing_is_claimed_or_renewed(self, cluster: Cluster, clock: ManualClock) -> None:
         task_id = self.running(cluster, clock)
         waiting = new_slug()
-        cluster.creation.create(waiting, cluster.creation.parse(waiting, task_definition(clock.now())))
+        cluster.creation.create(waiting, Definition.parse(waiting, task_definition(clock.now())))
         clock.move(hours=1, seconds=1)
         with pytest.raises(RequestConflict, match="past its deadline"):
             cluster.claims.renew(task_id, 0)
@@ -299,7 +300,7 @@ class TestWithClock:
         first = self.running(cluster, clock)
         second = new_slug()
         definition = task_definition(clock.now(), dependencies=[first])
-        cluster.creation.create(second, cluster.creation.parse(second, definition))
+        cluster.creation.create(second, Definition.parse(second, definition))
         clock.move(hours=2)
         cluster.resolver.sweep()
         task = cluster.tasks.load(second)

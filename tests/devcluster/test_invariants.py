@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from simulators.devcluster import QUEUE_ID, ManualClock, task_definition
 from taskward.devcluster.claims import Worker
 from taskward.devcluster.cluster import Cluster
+from taskward.devcluster.definition import Definition
 from taskward.devcluster.errors import InputError, RequestConflict, ResourceNotFound
 from taskward.devcluster.identifiers import new_slug
 from taskward.devcluster.runs import EXCEPTION_REASONS
@@ -61,7 +62,7 @@ class QueueMachine(RuleBasedStateMachine):
             requires=requires,
         )
         with contextlib.suppress(*_refusals):
-            self.cluster.creation.create(task_id, self.cluster.creation.parse(task_id, body))
+            self.cluster.creation.create(task_id, Definition.parse(task_id, body))
             self.task_ids.append(task_id)
 
     @rule(most=st.integers(1, 3))

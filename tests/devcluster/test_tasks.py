@@ -6,7 +6,7 @@ import pytest
 import taskcluster
 from taskcluster.exceptions import TaskclusterRestFailure
 
-from simulators.devcluster import DevCluster, task_definition
+from simulators.devcluster import WORKER, DevCluster, task_definition
 
 
 def refusal(error: pytest.ExceptionInfo[TaskclusterRestFailure]) -> tuple[int, str]:
@@ -161,7 +161,58 @@ def test_group_is_canceled_at_once(queue: Any) -> None:
     group_id = taskcluster.slugId()
     queue.createTask(group_id, task_definition())
     assert queue.cancelTaskGroup(group_id)["taskIds"] == [group_id]
+    assert queue.cancelTaskGroup(group_id)["cancelledCount"] == 0
     assert queue.status(group_id)["status"]["state"] == "exception"
+
+
+@pytest.mark.parametrize(
+    ("verb", "scope"),
+    [("sealTaskGroup", "queue:seal-task-group-in-project:p"), ("cancelTaskGroup", "queue:cancel-task-in-project:p")],
+)
+def test_group_may_be_handled_by_who_may_handle_its_project(server: DevCluster, verb: str, scope: str) -> None:
+    root, group_id = server.client(taskcluster.Queue), taskcluster.slugId()
+    root.createTask(group_id, task_definition(projectId="p"))
+    root.sealTaskGroup(group_id)
+    root.options["authorizedScopes"] = [scope]
+    assert getattr(root, verb)(group_id)["taskGroupId"] == group_id
+    root.options["authorizedScopes"] = [scope.removesuffix("p") + "other"]
+    with pytest.raises(TaskclusterRestFailure) as error:
+        getattr(root, verb)(group_id)
+    assert refusal(error) == (403, "InsufficientScopes")
+
+
+def test_group_gets_another_priority(queue: Any, queue_id: str) -> None:
+    group_id, other = taskcluster.slugId(), taskcluster.slugId()
+    queue.createTask(other, task_definition(taskQueueId=queue_id, priority="low"))
+    queue.createTask(group_id, task_definition(taskQueueId=queue_id))
+    assert queue.changeTaskGroupPriority(group_id, {"newPriority": "high"})["taskIds"] == [group_id]
+    claims = queue.claimWork(queue_id, {**WORKER, "tasks": 2})["tasks"]
+    assert [each["status"]["taskId"] for each in claims] == [group_id, other]
+    assert claims[0]["task"]["priority"] == "high"
+
+
+def test_dependency_must_outlive_the_deadline(queue: Any) -> None:
+    first = taskcluster.slugId()
+    queue.createTask(first, task_definition(expires=taskcluster.fromNowJSON("2 hours")))
+    late = {"deadline": taskcluster.fromNowJSON("3 hours"), "dependencies": [first]}
+    with pytest.raises(TaskclusterRestFailure) as error:
+        queue.createTask(taskcluster.slugId(), task_definition(**late))
+    assert refusal(error) == (400, "InputError")
+
+
+def test_rights_are_asked_for_before_times(server: DevCluster) -> None:
+    root = server.client(taskcluster.Queue)
+    root.options["authorizedScopes"] = ["nothing"]
+    with pytest.raises(TaskclusterRestFailure) as error:
+        root.createTask(taskcluster.slugId(), task_definition(deadline=taskcluster.fromNowJSON("-1 minute")))
+    assert refusal(error) == (403, "InsufficientScopes")
+
+
+@pytest.mark.parametrize("source", ["https://x", "http://x", "ssh://x", "git@github.com:x/y"])
+def test_source_may_be_any_of_these(queue: Any, source: str) -> None:
+    task_id, definition = taskcluster.slugId(), task_definition()
+    queue.createTask(task_id, {**definition, "metadata": {**definition["metadata"], "source": source}})
+    assert queue.task(task_id)["metadata"]["source"] == source
 
 
 @pytest.mark.parametrize("missing", ["a:b", "queue:route:x", "queue:create-task:low:proj-test/ci"])
@@ -169,7 +220,7 @@ def test_creator_needs_the_scopes_of_the_task(server: DevCluster, missing: str) 
     enough = [
         "a:b",
         "queue:route:x",
-        "queue:create-project:none",
+        "queue:create-task:project:none",
         "queue:scheduler-id:-",
         "queue:create-task:low:proj-test/ci",
     ]

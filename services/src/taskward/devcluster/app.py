@@ -13,6 +13,7 @@ from taskward.devcluster.errors import ApiError, InternalServerError
 from taskward.devcluster.routes import (
     artifacts,
     auth,
+    groups,
     index,
     object,
     pages,
@@ -33,7 +34,7 @@ SERVICES = ("auth", "index", "object", "purge-cache", "queue", "secrets", "worke
 Middleware = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _MODULES = (
-    artifacts, auth, index, object, pages, purge_cache, queue, s3, secrets, work, worker_manager,
+    artifacts, auth, groups, index, object, pages, purge_cache, queue, s3, secrets, work, worker_manager,
 )  # fmt: skip
 
 

@@ -22,17 +22,14 @@ class Creation:
         self._scheduling = scheduling
         self._clock = clock
 
-    def parse(self, task_id: str, body: Any) -> Definition:
-        """Check a body of ``createTask`` by the time of the clock; see ``Definition.parse``."""
-        return Definition.parse(task_id, body, self._clock.now())
-
     def create(self, task_id: str, definition: Definition) -> Task:
         """Store a task and return it, pending unless it has to wait for others.
 
         Repeating the call with the same definition changes nothing. Raises ``RequestConflict`` for
-        another definition, a group of another scheduler or a sealed group, and ``InputError`` when a
-        dependency does not exist.
+        another definition, a group of another scheduler or a sealed group, and ``InputError`` for its
+        times and when a dependency does not exist or expires too early.
         """
+        definition.check_times(self._clock.now())
         with self._database.transaction():
             existing = self._tasks.find(task_id)
             if existing is None:
@@ -69,4 +66,4 @@ class Creation:
                 f"attempting to include tasks from schedulerId `{scheduler_id}`, which is not permitted."
             )
         if group["sealed"]:
-            raise RequestConflict(f"Task group `{group_id}` is sealed: no more tasks can be added to it")
+            raise RequestConflict(f"Task group `{group_id}` is sealed and does not accept new tasks.")

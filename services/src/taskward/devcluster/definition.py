@@ -20,7 +20,7 @@ _METADATA = record(
         "name": text(longest=255),
         "description": text(longest=32768),
         "owner": text(longest=255),
-        "source": text(r"(https?|ssh|git)://.*", longest=4096),
+        "source": text(r"(https?://|ssh://|git@).*", longest=4096),
     }
 )
 _TASK = record(
@@ -52,17 +52,14 @@ class Definition:
     document: dict[str, Any]
 
     @staticmethod
-    def parse(task_id: str, body: Any, now: datetime) -> "Definition":
-        """Check a body of ``createTask`` and fill it in.
+    def parse(task_id: str, body: Any) -> "Definition":
+        """Check the shape of a body of ``createTask`` and fill it in; its times are for `check_times`.
 
-        Raises ``InputValidationError`` for its shape and ``InputError`` for its times.
+        Raises ``InputValidationError``, and ``InputError`` when it names no queue or two.
         """
         check(_TASK, body)
         created, deadline = parse_instant(body["created"]), parse_instant(body["deadline"])
         expires = parse_instant(body["expires"]) if "expires" in body else _years_later(deadline)
-        _check_times(created, deadline, expires, now)
-        if any(scope.endswith("**") for scope in body.get("scopes", [])):
-            raise InputError("scopes must not end with `**`")
         queue = _queue_id(body)
         provisioner_id, _, worker_type = queue.partition("/")
         priority = body.get("priority", "lowest")
@@ -90,6 +87,13 @@ class Definition:
             }
         )
 
+    def check_times(self, now: datetime) -> None:
+        """What only counts once the creator is allowed to create it; raises ``InputError``."""
+        created, deadline, expires = (parse_instant(self.document[key]) for key in ("created", "deadline", "expires"))
+        _check_times(created, deadline, expires, now)
+        if any(scope.endswith("**") for scope in self.document["scopes"]):
+            raise InputError("scopes must not end with `**`")
+
     def required_scopes(self) -> Expression:
         """Return what the creator must be allowed: the task's own scopes, its routes, queue and group."""
         task = self.document
@@ -97,7 +101,7 @@ class Definition:
         return all_of(
             *task["scopes"],
             *(f"queue:route:{route}" for route in task["routes"]),
-            f"queue:create-project:{task['projectId']}",
+            f"queue:create-task:project:{task['projectId']}",
             f"queue:scheduler-id:{task['schedulerId']}",
             any_of(*(f"queue:create-task:{priority}:{task['taskQueueId']}" for priority in higher)),
         )
@@ -116,17 +120,17 @@ def _queue_id(body: dict[str, Any]) -> str:
 
 def _check_times(created: datetime, deadline: datetime, expires: datetime, now: datetime) -> None:
     if created < now - DRIFT:
-        raise InputError("Created timestamp cannot be in the past (max 15min drift)")
+        raise InputError("`created` cannot be in the past (max 15min drift)")
     if created > now + DRIFT:
-        raise InputError("Created timestamp cannot be in the future (max 15min drift)")
+        raise InputError("`created` cannot be in the future (max 15min drift)")
     if created > deadline:
-        raise InputError("Deadline cannot be past created")
+        raise InputError("`deadline` cannot be earlier than `created`")
     if deadline < now:
-        raise InputError("Deadline cannot be in the past")
+        raise InputError("`deadline` cannot be in the past")
     if deadline > now + LONGEST_DEADLINE + DRIFT:
-        raise InputError("Deadline cannot be more than 5 days into the future")
+        raise InputError("`deadline` cannot be more than 5 days into the future")
     if deadline > expires:
-        raise InputError("Expires cannot be before the deadline")
+        raise InputError("`expires` cannot be before `deadline`")
 
 
 def _years_later(deadline: datetime) -> datetime:

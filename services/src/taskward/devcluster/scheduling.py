@@ -30,13 +30,18 @@ class Scheduling:
     def track(self, task: Task) -> None:
         """Begin to wait for a new task's dependencies; schedule it when there is nothing to wait for.
 
-        Raises ``InputError`` when one of them does not exist.
+        Raises ``InputError`` when one of them does not exist, or expires before the task's deadline.
         """
         needs = task.definition["dependencies"]
         known = {found.task_id: found for found in self._tasks.load_many(needs)}
         missing = [need for need in needs if need not in known]
         if missing:
-            raise InputError("Task depends on non-existing tasks: " + ", ".join(missing))
+            raise InputError("`task.dependencies` references non-existing tasks: " + ", ".join(missing))
+        expiring = [need for need in needs if known[need].expires < task.deadline]
+        if expiring:
+            raise InputError(
+                "`task.dependencies` references tasks that expire before `task.deadline`: " + ", ".join(expiring)
+            )
         with self._database.transaction() as db:
             for need in needs:
                 satisfied = self._satisfies(task.definition["requires"], known[need].state)

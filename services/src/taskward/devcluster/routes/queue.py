@@ -4,9 +4,9 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from taskward.devcluster.clock import write_instant
-from taskward.devcluster.definition import PRIORITIES
-from taskward.devcluster.errors import RequestConflict, ResourceNotFound
+from taskward.devcluster.definition import Definition
+from taskward.devcluster.errors import RequestConflict
+from taskward.devcluster.routes.groups import PRIORITY
 from taskward.devcluster.routes.request import Page, body, caller, check_path, cluster, reply
 from taskward.devcluster.scopes import any_of
 from taskward.devcluster.shapes import anything, array, record, text
@@ -15,7 +15,7 @@ from taskward.devcluster.tasks import Task
 routes = Blueprint("queue", __name__, url_prefix="/api/queue/v1")
 routes.url_value_preprocessor(check_path)
 
-_IDS = record({"taskIds": array(text(), longest=1000)})
+_IDS = record({}, {"taskIds": array(text(), longest=1000)})
 
 
 def _status(task: Task) -> Response:
@@ -31,10 +31,9 @@ def _require_control(verb: str, task: Task) -> None:
 @routes.put("/task/<task_id>")
 def create_task(task_id: str) -> Response:
     """Create a task, or confirm that it is there."""
-    creation = cluster().creation
-    definition = creation.parse(task_id, body(anything))
+    definition = Definition.parse(task_id, body(anything))
     caller().require(definition.required_scopes())
-    return _status(creation.create(task_id, definition))
+    return _status(cluster().creation.create(task_id, definition))
 
 
 @routes.get("/task/<task_id>")
@@ -47,7 +46,7 @@ def task(task_id: str) -> Response:
 @routes.post("/tasks")
 def tasks() -> Response:
     """Return several tasks' definitions."""
-    ids = body(_IDS)["taskIds"]
+    ids = body(_IDS).get("taskIds", [])
     caller().require(*(f"queue:get-task:{task_id}" for task_id in ids))
     found = cluster().tasks.load_many(ids)
     return reply({"tasks": [{"taskId": one.task_id, "task": one.current_definition()} for one in found]})
@@ -63,7 +62,7 @@ def status(task_id: str) -> Response:
 @routes.post("/tasks/status")
 def statuses() -> Response:
     """Return several tasks' statuses."""
-    ids = body(_IDS)["taskIds"]
+    ids = body(_IDS).get("taskIds", [])
     caller().require(*(f"queue:status:{task_id}" for task_id in ids))
     found = cluster().tasks.load_many(ids)
     return reply({"statuses": [{"taskId": one.task_id, "status": one.status()} for one in found]})
@@ -93,7 +92,7 @@ def cancel_task(task_id: str) -> Response:
 @routes.post("/task/<task_id>/priority")
 def change_task_priority(task_id: str) -> Response:
     """Give an unresolved task another priority."""
-    wanted = body(record({"newPriority": text(choices=PRIORITIES)}))["newPriority"]
+    wanted = body(PRIORITY)["newPriority"]
     known = cluster().tasks.load(task_id)
     caller().require(
         any_of(
@@ -118,52 +117,6 @@ def list_dependent_tasks(task_id: str) -> Response:
     return reply({"taskId": task_id, **page})
 
 
-@routes.get("/task-group/<task_group_id>/list")
-def list_task_group(task_group_id: str) -> Response:
-    """Return the tasks of a group."""
-    caller().require(f"queue:list-task-group:{task_group_id}")
-    group = _load_group(task_group_id)
-    page = Page.of_query().list(
-        "tasks", lambda after, limit: _members(task_group_id, after, limit), lambda one: one.task_id, _entry
-    )
-    return reply({**group, **page})
-
-
-@routes.get("/task-group/<task_group_id>")
-def get_task_group(task_group_id: str) -> Response:
-    """Return a group."""
-    caller().require(f"queue:get-task-group:{task_group_id}")
-    return reply(_load_group(task_group_id))
-
-
-@routes.post("/task-group/<task_group_id>/seal")
-def seal_task_group(task_group_id: str) -> Response:
-    """Let no more tasks into a group."""
-    scheduler_id = _load_group(task_group_id)["schedulerId"]
-    caller().require(f"queue:seal-task-group:{scheduler_id}/{task_group_id}")
-    cluster().creation.seal_group(task_group_id)
-    return reply(_load_group(task_group_id))
-
-
-@routes.post("/task-group/<task_group_id>/cancel")
-def cancel_task_group(task_group_id: str) -> Response:
-    """Cancel the unresolved tasks of a group."""
-    scheduler_id = _load_group(task_group_id)["schedulerId"]
-    caller().require(f"queue:cancel-task-group:{scheduler_id}/{task_group_id}")
-    members = _members(task_group_id, "", -1)
-    canceled = [one.task_id for one in members if one.open and one.deadline >= cluster().clock.now()]
-    for task_id in canceled:
-        cluster().runs.cancel(task_id)
-    return reply(
-        {
-            "taskGroupId": task_group_id,
-            "taskGroupSize": len(members),
-            "cancelledCount": len(canceled),
-            "taskIds": canceled,
-        }
-    )
-
-
 def _entry(known: Task) -> dict[str, Any]:
     return {"status": known.status(), "task": known.current_definition()}
 
@@ -176,25 +129,3 @@ def _dependents(task_id: str, after: str, limit: int) -> list[Task]:
             (task_id, after, limit),
         ).fetchall()
         return cluster().tasks.load_many(row[0] for row in rows)
-
-
-def _members(task_group_id: str, after: str, limit: int) -> list[Task]:
-    with cluster().database.transaction() as db:
-        rows = db.execute(
-            "SELECT task_id FROM tasks WHERE task_group_id = ? AND task_id > ? ORDER BY task_id LIMIT ?",
-            (task_group_id, after, limit),
-        ).fetchall()
-        return cluster().tasks.load_many(row[0] for row in rows)
-
-
-def _load_group(task_group_id: str) -> dict[str, Any]:
-    with cluster().database.transaction() as db:
-        row = db.execute("SELECT * FROM task_groups WHERE task_group_id = ?", (task_group_id,)).fetchone()
-    if row is None:
-        raise ResourceNotFound(f"No task-group with taskGroupId: `{task_group_id}`")
-    group = {
-        "taskGroupId": task_group_id,
-        "schedulerId": row["scheduler_id"],
-        "expires": write_instant(row["expires"]),
-    }
-    return {**group, "sealed": write_instant(row["sealed"])} if row["sealed"] else group
