@@ -268,16 +268,13 @@ def test_another_task_or_run_is_refused(check: Checker) -> None:
 
 
 def clear_signed_by_a_stranger(body: bytes) -> bytes:
-    home = tempfile.mkdtemp(prefix="tw")
-    gpg = ["gpg", "--homedir", home, "--batch", "--passphrase", ""]
-    make = [*gpg, "--quick-gen-key", "taskward chain of trust", "ed25519", "sign", "never"]
-    try:
+    with processes.short_directory() as home:
+        gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", ""]
+        make = [*gpg, "--quick-gen-key", "taskward chain of trust", "ed25519", "sign", "never"]
         subprocess.run(make, check=True, capture_output=True)
         done = subprocess.run([*gpg, "--clearsign"], input=body, check=True, capture_output=True)
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
         return done.stdout
-    finally:
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def resign(signed: Path, run: Path, body: bytes) -> None:
