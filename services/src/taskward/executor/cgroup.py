@@ -74,6 +74,11 @@ class Cgroup:
         return missing
 
     @property
+    def exists(self) -> bool:
+        """Whether it was made, by whomever: not where this process may not, as in a container."""
+        return any(self._path(kind).is_dir() for kind in self._parents)
+
+    @property
     def entries(self) -> list[Path]:
         """Files that a process writes ``0`` into to be a member."""
         return [path for path in (self._path(kind, _PROCS) for kind in self._parents) if path.exists()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from taskward.executor.docker.daemon import Daemon, DaemonRefused
+from taskward.executor.engine import Usage
 from taskward.executor.errors import EngineFailed
 
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -72,6 +73,14 @@ class Container:
             if error.status == _NOT_FOUND:
                 return None
             raise
+
+    def usage(self) -> Usage:
+        """What its processes use, as the daemon counts."""
+        with self._daemon.asking("count what the container uses"):
+            counted = self._daemon.api.stats(self.name, stream=False, one_shot=True)
+        memory_bytes = counted.get("memory_stats", {}).get("usage")
+        cpu_ns = counted.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage")
+        return Usage(memory_bytes, cpu_ns / 1e9 if memory_bytes is not None and cpu_ns is not None else None)
 
     def kill(self) -> None:
         """Ends all its processes; none is left when this returns. One that was never started is removed.

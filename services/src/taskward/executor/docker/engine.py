@@ -3,6 +3,8 @@
 It contains a native engine as its host half: the run's own user, directory and control group on this host. Whatever
 is hostile and comes out of the container is handled with that user's rights (`as_task`), and the container lives below
 that control group, so that killing, limits and counting work as they do without containers, whatever the daemon does.
+The daemon does all that where systemd has the groups (containers would need its names for them), and where this process
+may make none, as in a container.
 """
 
 import contextlib
@@ -105,7 +107,7 @@ class DockerEngine:
         """
         docker, limits = self._settings.docker, self._settings.executor
         marks = labels.of_run(self._settings.layout.state_dir, self._run)
-        config = container_config(program, self.outfit, self.network, marks, self._cgroup_parent(), docker, limits)
+        config = container_config(program, self.outfit, self.network, marks, self.cgroup_parent(), docker, limits)
         try:
             self.container.create(config)
             self._output = Output(self.daemon, self.container.name, self.container.attach(), log_fd)
@@ -136,7 +138,7 @@ class DockerEngine:
         try:
             self.container.kill()
         except DaemonAway:
-            if self._process is not None and not self.daemon.shares_cgroups:
+            if self._process is not None and not self._shares_cgroup:
                 raise
         if self._output is not None and not self._output.finish(_OUTPUT_WITHIN_S):
             raise EngineFailed("the container's output does not end")
@@ -146,13 +148,19 @@ class DockerEngine:
         return self.host.as_task(function)
 
     def usage(self) -> Usage:
-        """As the control group counts."""
-        return Usage(self._cgroup.memory_bytes(), self._cgroup.cpu_s())
+        """As the control group counts, or the daemon."""
+        if self._shares_cgroup:
+            return Usage(self._cgroup.memory_bytes(), self._cgroup.cpu_s())
+        with contextlib.suppress(EngineFailed):
+            return self.container.usage()
+        return Usage(None, None)
 
     def remains(self) -> Remains:
         """What the control group and the daemon know."""
-        found = Remains(self._cgroup.oom_kills(), self._cgroup.memory_peak_bytes())
+        found = Remains(None, None)
         with contextlib.suppress(EngineFailed):
+            if self._shares_cgroup:
+                found = Remains(self._cgroup.oom_kills(), self._cgroup.memory_peak_bytes())
             state = self.container.state()
             if state is not None and state.out_of_memory:
                 return Remains(max(1, found.oom_kills or 0), found.memory_peak_bytes)
@@ -169,9 +177,14 @@ class DockerEngine:
         if self._closes_daemon:
             self.daemon.close()
 
-    def _cgroup_parent(self) -> str:
-        if not self.daemon.shares_cgroups:
-            return ""
+    @property
+    def _shares_cgroup(self) -> bool:
+        return self._cgroup.exists and self.daemon.shares_cgroups
+
+    def cgroup_parent(self) -> str:
+        """The run's control group, for containers to be made below; empty where the daemon does not put them there."""
+        if not self._shares_cgroup:
+            return ""  # the daemon's own choice, or its administrator's
         return f"/{parent_name(self._settings.layout.state_dir)}/{self._run.directory}"
 
 
