@@ -22,10 +22,17 @@ SCOPES = ["docker-worker:relengapi-proxy:tooltool.download.public"]
 
 
 class Clock:
-    now_s = 1000.0
+    """Stands still, but for pauses."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.pauses_s: list[float] = []
 
     def __call__(self) -> float:
         return self.now_s
+
+    def pause(self, pause_s: float) -> None:
+        self.pauses_s.append(pause_s)
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def tokens(service: TokenService, redis_server: RedisServer, clock: Clock, tmp_p
     root = RootUrl.parse("https://tc.example.com")
     url = RootUrl.parse(service.url)
     vault = Vault(Store(redis_server.client), root, clock)
-    return Tokens("relengAPIProxy", TokenSettings(file, url), vault, Pool(url, 1, 1, None), clock)
+    return Tokens("relengAPIProxy", TokenSettings(file, url), vault, Pool(url, 1, 1, None), clock, clock.pause)
 
 
 def test_a_token_is_kept_until_ten_seconds_before_its_end(tokens: Tokens, clock: Clock) -> None:
@@ -102,6 +109,26 @@ def test_what_runs_have_left_is_forgotten(tokens: Tokens, redis_server: RedisSer
     clock.now_s += 1000
     tokens.get("b/0")
     assert list(tokens._held) == ["b/0"]
+
+
+def test_a_service_in_trouble_is_asked_again_after_pauses_that_differ(
+    tokens: Tokens, service: TokenService, clock: Clock
+) -> None:
+    for run in ("a/0", "b/0"):
+        service.answers = [(500, {}), (503, {})]
+        assert tokens.get(run).startswith("tmp-")
+    assert all(0.125 <= pause_s <= 0.375 for pause_s in clock.pauses_s[::2])
+    assert all(0.25 <= pause_s <= 0.75 for pause_s in clock.pauses_s[1::2])
+    assert len(set(clock.pauses_s)) == 4
+
+
+def test_a_service_that_stays_in_trouble_is_asked_three_times(
+    tokens: Tokens, service: TokenService, clock: Clock
+) -> None:
+    service.answers = [(500, {})] * 9
+    with pytest.raises(RequestError, match="gave no token: status 500"):
+        tokens.get("a/0")
+    assert (len(service.calls), len(clock.pauses_s)) == (3, 2)
 
 
 def test_a_replaced_issuing_token_is_used_at_once(tokens: Tokens, tmp_path: Path, clock: Clock) -> None:

@@ -138,12 +138,14 @@ def short_directory() -> Iterator[Path]:
     It is removed once no gpg, which ends a little later than it is told to, changes anything in it.
     """
     directory = Path(tempfile.mkdtemp(prefix="tw"))
-    yield directory
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while gpg_processes(directory):
-        assert time.monotonic() < deadline, "gpg does not end"
-        time.sleep(0.01)
-    shutil.rmtree(directory)
+    try:
+        yield directory
+    finally:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while gpg_processes(directory):
+            assert time.monotonic() < deadline, "gpg does not end"
+            time.sleep(0.01)
+        shutil.rmtree(directory)
 
 
 @contextmanager

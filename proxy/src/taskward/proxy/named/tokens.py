@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ from taskward.proxy.upstream import Pool
 log = logging.getLogger(__name__)
 
 _RENEW_BEFORE_S: Final = 10.0
-_ATTEMPTS: Final = 3
-_PAUSE_S: Final = 0.25
+_PAUSES_S: Final = (0.25, 0.5)
+"""Between the tries of one request, with jitter; a service that did not answer in time is not asked again."""
 
 
 @dataclass
@@ -43,12 +44,14 @@ class Tokens:
         vault: Vault,
         pool: Pool,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._where = f"[proxy.upstreams.{name}.token] issuing_token_file"
         self._settings = settings
         self._vault = vault
         self._pool = pool
         self._clock = clock
+        self._pause = pause
         self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
         secretfile.read(settings.issuing_token_file, self._where)
@@ -77,17 +80,16 @@ class Tokens:
             return self._held.setdefault(run_key, _Held())
 
     def _fetch(self, permissions: Sequence[str]) -> str:
-        for attempt in range(_ATTEMPTS):
+        pauses_s = iter(_PAUSES_S)
+        while True:
             try:
                 return self._ask(permissions)
-            except UpstreamTimeout as error:
-                raise self._refused(error) from error
             except (UpstreamError, StartError) as error:
-                log.warning("no token: %s", error)
-                if attempt + 1 == _ATTEMPTS:
+                pause_s = None if isinstance(error, UpstreamTimeout) else next(pauses_s, None)
+                if pause_s is None:
                     raise self._refused(error) from error
-            time.sleep(_PAUSE_S * 2**attempt)
-        raise AssertionError("unreachable")
+                log.warning("no token yet: %s", error)
+            self._pause(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
     def _refused(self, reason: object) -> RequestError:
         return RequestError(502, "NoToken", f"The token service at {self._settings.url} gave no token: {reason}.")
