@@ -16,6 +16,9 @@ class DockerSettings:
     profile of containers with `features.allowPtrace`. What `features.dockerSave` publishes may have `max_saved_bytes`
     each, and expires after `saved_expire_after_s` at the latest. A container with `features.interactive` stays at least
     `interactive_min_s`, and `interactive_linger_s` after each shell, within maxRunTime.
+
+    `enable_dind` offers `features.dind`, a filtered Docker API. A task may then pull from `dind_registries` (hosts;
+    ``docker.io``, ``*`` for all), have `dind_max_containers` at once, and make images of `dind_max_bytes` in all.
     """
 
     enabled: bool = True
@@ -35,3 +38,7 @@ class DockerSettings:
     saved_expire_after_s: int = 7 * 86400
     interactive_min_s: int = 180
     interactive_linger_s: int = 900
+    enable_dind: bool = False
+    dind_registries: tuple[str, ...] = ("docker.io",)
+    dind_max_containers: int = 20
+    dind_max_bytes: int = 20 << 30

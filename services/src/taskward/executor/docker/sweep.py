@@ -12,6 +12,7 @@ from taskward.core.settings import Settings
 from taskward.executor.docker import labels, snapshot
 from taskward.executor.docker.container import Container
 from taskward.executor.docker.daemon import Daemon
+from taskward.executor.docker.dind import remains
 from taskward.executor.docker.engine import DockerEngine
 from taskward.executor.docker.front import front_of
 from taskward.executor.docker.images.images import Images
@@ -50,6 +51,7 @@ class Containers:
         """What else runs that are not `kept` have left, images that are too old, networks beyond those to be ready."""
         self._try("containers and volumes", lambda: self._remove_others(kept))
         self._try("saved containers", lambda: snapshot.sweep(self._daemon, self._state_dir, kept))
+        self._try("images of tasks", lambda: remains.sweep(self._daemon, self._state_dir, kept))
         self._try("images", self._images.sweep)
         self._keep_networks(self._settings.docker.networks_ready)
 

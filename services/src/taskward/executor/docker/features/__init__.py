@@ -11,6 +11,7 @@ from taskward.executor.docker.features.bulk_log import BulkLog
 from taskward.executor.docker.features.caches import ContainerCaches
 from taskward.executor.docker.features.capabilities import AllowPtrace, Capabilities
 from taskward.executor.docker.features.devices import ContainerDevices
+from taskward.executor.docker.features.dind import Dind
 from taskward.executor.docker.features.docker_save import DockerSave
 from taskward.executor.docker.features.image import ContainerImage
 from taskward.executor.docker.features.interactive import ContainerInteractive
@@ -32,5 +33,5 @@ ORDER: Final[tuple[type[Feature], ...]] = (
     ContainerLog, LiveLog, BulkLog, Rights, Superseder, ProxyPeer, ContainerTaskclusterProxy, BalrogVPNProxy,
     BalrogStageVPNProxy, RelengAPIProxy, TestdroidProxy, ContainerImage, EncryptedEnv, ContainerCaches, DockerSave,
     Capabilities, AllowPtrace, ContainerDevices, OwnProcessor, DiskLimit, ContainerInteractive,
-    ResourceMonitor, ChainOfTrust, ContainerArtifacts,
+    ResourceMonitor, ChainOfTrust, ContainerArtifacts, Dind,
 )  # fmt: skip

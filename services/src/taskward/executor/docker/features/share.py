@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from taskward.core.outcome import Outcome, failed
-from taskward.executor.docker import slots
+from taskward.executor.docker import labels, slots
 from taskward.executor.docker.features.container_feature import ContainerFeature
 from taskward.executor.docker.slots import Slot
 from taskward.executor.errors import EngineFailed
@@ -40,7 +40,7 @@ class OwnProcessor(ContainerFeature):
 
 
 class DiskLimit(ContainerFeature):
-    """``[docker] disk_limit_bytes``: the daemon is asked now and then how much the container has written.
+    """``[docker] disk_limit_bytes``: the daemon is asked now and then how much the task's containers have written.
 
     To count takes the daemon a while, so the pauses follow from what it takes. Most storage drivers have no limit that
     would be kept by the kernel.
@@ -71,10 +71,11 @@ class DiskLimit(ContainerFeature):
 
     def _written_bytes(self) -> int:
         """A daemon that does not answer is no reason to end the task."""
-        daemon, name = self.engine.daemon, self.engine.container.name
+        daemon, marks = self.engine.daemon, labels.of_run(self.task.layout.state_dir, self.task.run)
         try:
             with daemon.asking("count what the container has written"):
-                found = daemon.api.containers(filters={"name": f"^/{name}$"}, size=True)
+                wanted = {"label": [f"{name}={value}" for name, value in marks.items()]}
+                found = daemon.api.containers(all=True, filters=wanted, size=True)
         except EngineFailed:
             return 0
-        return int(found[0].get("SizeRw") or 0) if found else 0
+        return sum(int(each.get("SizeRw") or 0) for each in found)

@@ -1,0 +1,276 @@
+"""One stage of a build: from ``FROM`` to the next, instruction by instruction."""
+
+import posixpath
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+from taskward.executor.docker.dind.build.dockerfile import Instruction, instruction
+from taskward.executor.docker.dind.build.errors import BuildFailed
+from taskward.executor.docker.dind.build.files import Files, Owner, archive, is_archive
+from taskward.executor.docker.dind.build.image import Config
+from taskward.executor.docker.dind.build.site import Site, make_directories
+from taskward.executor.docker.dind.build.words import expand, raw_words, words
+
+_SHELL: Final = ("/bin/sh", "-c")
+_PIECE_BYTES: Final = 1 << 18
+_UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
+_PORT: Final = re.compile(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?")
+_URL: Final = re.compile(r"(https?|git|ftp)://|git@")
+
+Say = Callable[[str], None]
+
+
+class Stage:
+    """`image` and `config` are what it has come to; `finish` makes one image of them."""
+
+    def __init__(self, site: Site, files: Files, image: str, config: Config, say: Say, scratch: Path,
+                 most_bytes: int) -> None:  # fmt: skip
+        self._site, self._files, self._say = site, files, say
+        self._scratch, self._most_bytes = scratch, most_bytes
+        self.image, self.config = image, config
+        self.arguments: dict[str, str] = {}
+        self.given: Mapping[str, str] = {}
+        self.outer: Mapping[str, str] = {}
+        self._is_committed = True
+        self._has_command = False
+
+    def triggered(self) -> Iterator[Instruction]:
+        """What the image below has for its children; they have it no longer."""
+        triggers, self.config.triggers = self.config.triggers, []
+        self._is_committed = not triggers and self._is_committed
+        yield from map(instruction, triggers)
+
+    def finish(self) -> str:
+        """The id of the image."""
+        if not self._is_committed:
+            self.image = self._site.commit(self._site.container(self.image, self.config), self.config)
+            self._is_committed = True
+        return self.image
+
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Beside those of the Dockerfile."""
+        self.config.labels |= labels
+        self._is_committed = self._is_committed and not labels
+
+    def do(self, step: Instruction, source: Callable[[str], str]) -> None:
+        """One instruction; `source` tells the image that ``--from`` means.
+
+        Raises:
+            BuildFailed, Refusal: it cannot be done.
+        """
+        match step.keyword:
+            case "RUN":
+                self._run(step)
+            case "COPY" | "ADD":
+                self._copy(step, source)
+            case "ARG":
+                self._declare(step)
+            case _:
+                self._set(step)
+                self._is_committed = False
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``$NAME`` means now."""
+        return {**self.arguments, **self.config.environment}
+
+    def _run(self, step: Instruction) -> None:
+        container = self._site.container(self.image, self.config, self._argv(step))
+        for text in self._site.run(container):
+            self._say(text)
+        self._commit(container, step)
+
+    def _argv(self, step: Instruction) -> list[str]:
+        """Arguments of the build are variables of the command, and do not stay in the image."""
+        own = {name: value for name, value in self.arguments.items() if name not in self.config.environment}
+        exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in own.items())
+        shell = list(self.config.shell or _SHELL)
+        if step.argv is None and (shell[-1] == "-c" or not exports):
+            return [*shell, exports + step.text]
+        argv = list(step.argv) if step.argv is not None else [*shell, step.text]
+        return [*_SHELL, f'{exports}exec "$@"', "sh", *argv] if exports else argv
+
+    def _declare(self, step: Instruction) -> None:
+        for word in raw_words(step.text):
+            name, has_default, default = word.partition("=")
+            if name in self.given:
+                self.arguments[name] = self.given[name]
+            elif has_default:
+                self.arguments[name] = expand(default, self.variables)
+            elif name in self.outer:
+                self.arguments[name] = self.outer[name]
+
+    def _set(self, step: Instruction) -> None:
+        config, variables = self.config, self.variables
+        match step.keyword:
+            case "ENV":
+                config.environment |= _pairs(step.text, variables)
+            case "LABEL":
+                config.labels |= _pairs(step.text, variables)
+            case "MAINTAINER":
+                config.labels["maintainer"] = step.text
+            case "USER":
+                config.user = expand(step.text, variables)
+            case "WORKDIR":
+                config.directory = posixpath.normpath(
+                    posixpath.join("/", config.directory, expand(step.text, variables))
+                )
+            case "EXPOSE":
+                config.ports += [_port(each) for each in words(step.text, variables)]
+            case "VOLUME":
+                listed = step.argv if step.argv is not None else words(step.text, variables)
+                config.volumes += [expand(each, variables) for each in listed]
+            case "STOPSIGNAL":
+                config.stop_signal = expand(step.text, variables)
+            case "SHELL":
+                config.shell = list(step.argv or _refuse("SHELL requires the arguments to be in JSON form"))
+            case "CMD":
+                config.command, self._has_command = self._command(step), True
+            case "ENTRYPOINT":
+                config.entrypoint = self._command(step)
+                config.command = config.command if self._has_command else None  # the image's was for its own
+            case "HEALTHCHECK":
+                config.health = _health(step)
+            case "ONBUILD":
+                config.triggers.append(str(_trigger(step.text)))
+            case other:
+                raise BuildFailed(f"{other} is not known here")
+
+    def _command(self, step: Instruction) -> list[str]:
+        return list(step.argv) if step.argv is not None else [*(self.config.shell or _SHELL), step.text]
+
+    def _copy(self, step: Instruction, source: Callable[[str], str]) -> None:
+        listed = step.argv if step.argv is not None else tuple(raw_words(step.text))
+        *sources, target = [expand(each, self.variables) for each in listed]
+        if not sources:
+            raise BuildFailed(f"{step.keyword} requires at least two arguments")
+        if url := next((each for each in sources if _URL.match(each)), ""):
+            raise BuildFailed(f"{step.keyword} {url}: nothing is fetched from here; use RUN with wget or curl")
+        container = self._site.container(self.image, self.config)
+        place = posixpath.join("/", self.config.directory, target)
+        owner = self._owner(container, expand(step.flags.get("chown", ""), self.variables))
+        if "from" in step.flags:
+            other = self._site.container(source(expand(step.flags["from"], self.variables)), Config())
+            for each in sources:
+                self._copy_from(container, other, each, place, len(sources) > 1, owner)
+            self._site.remove(other)
+        else:
+            self._copy_files(container, step.keyword, sources, place, owner)
+        self._commit(container, step)
+
+    def _copy_files(self, container: str, keyword: str, sources: list[str], place: str, owner: Owner) -> None:
+        names = [name for each in sources for name in self._files.matching(each)]
+        for name in names:
+            content = self._files.open_file(name) if keyword == "ADD" else None
+            if content is not None and is_archive(content):
+                self._unpack(container, content, place)
+            else:
+                self._put(container, self._files, name, place, len(names) > 1, owner)
+
+    def _copy_from(self, container: str, other: str, path: str, place: str, several: bool, owner: Owner) -> None:
+        """What the daemon packs has one name at its top, the last part of the path."""
+        with TemporaryFile(dir=self._scratch) as file:
+            self._site.fetch(other, posixpath.join("/", path), file, self._most_bytes)
+            files = Files.open(file, self._most_bytes, self._scratch)
+            top = posixpath.basename(posixpath.normpath(posixpath.join("/", path)))
+            self._put(container, files, top, place, several, owner)
+
+    def _put(self, container: str, files: Files, name: str, place: str, several: bool, owner: Owner) -> None:
+        """A directory's content, or a file, under its own name where `place` is a directory."""
+        is_directory = files.is_directory(name)
+        into = place.endswith("/") or several or self._site.is_directory(container, place) is True
+        target = posixpath.join(place, posixpath.basename(name)) if into and not is_directory else place
+        target = posixpath.normpath(target)
+        make_directories(self._site, container, self._site.missing_above(container, target))
+        exists = is_directory and self._site.is_directory(container, target) is True
+        entries = ((each, content) for each, content in files.below(name, target) if not exists or each.name != target)
+        self._site.put(container, archive(entries, owner))
+
+    def _unpack(self, container: str, content: IO[bytes], place: str) -> None:
+        missing = self._site.missing_above(container, posixpath.join(posixpath.normpath(place), "x"))
+        make_directories(self._site, container, missing)
+        self._site.put(container, iter(lambda: content.read(_PIECE_BYTES), b""), posixpath.normpath(place))
+
+    def _commit(self, container: str, step: Instruction) -> None:
+        self.image = self._site.commit(container, self.config, str(step))
+        self._is_committed = True
+
+    def _owner(self, container: str, text: str) -> Owner:
+        """``user:group``, by number or by the image's own names; root where nothing is said."""
+        user, _, group = text.partition(":")
+        if not user:
+            return Owner(0, 0)
+        found = self._lookup(container, "/etc/passwd", user)
+        uid = int(found[2]) if found else _number(user)
+        if not group:
+            return Owner(uid, int(found[3]) if found else uid)
+        groups = self._lookup(container, "/etc/group", group)
+        return Owner(uid, int(groups[2]) if groups else _number(group))
+
+    def _lookup(self, container: str, path: str, name: str) -> list[str]:
+        if name.isdigit():
+            return []
+        lines = (line.split(":") for line in self._site.small_file(container, path).splitlines())
+        return next((line for line in lines if line[0] == name and len(line) > 3 - (path == "/etc/group")), [])
+
+
+def _pairs(text: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """``a=1 b="2 3"``, or as of old ``a 1 2 3``."""
+    first, _, rest = text.partition(" ")
+    if "=" not in first:
+        return {first: expand(rest.strip(), variables)}
+    found = {}
+    for word in raw_words(text):
+        name, has_value, value = word.partition("=")
+        if not has_value:
+            raise BuildFailed(f"{word!r}: name=value was expected")
+        found[expand(name, variables)] = expand(value, variables)
+    return found
+
+
+def _port(text: str) -> str:
+    if not _PORT.fullmatch(text):
+        raise BuildFailed(f"{text!r} is no port")
+    return text if "/" in text else f"{text}/tcp"
+
+
+def _health(step: Instruction) -> dict[str, object]:
+    kind, _, text = step.text.partition(" ")
+    if kind.upper() == "NONE":
+        return {"Test": ["NONE"]}
+    if kind.upper() != "CMD":
+        raise BuildFailed("HEALTHCHECK: CMD or NONE was expected")
+    inner = instruction(f"CMD {text.strip()}")
+    test = ["CMD", *inner.argv] if inner.argv is not None else ["CMD-SHELL", inner.text]
+    names = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
+    times = {names[name]: _duration_ns(value) for name, value in step.flags.items() if name in names}
+    return {"Test": test, **times, "Retries": _number(step.flags.get("retries", "0"))}
+
+
+def _duration_ns(text: str) -> int:
+    found = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in found) != text or not found:
+        raise BuildFailed(f"{text!r} is no duration, like 30s or 1m30s")
+    return sum(round(float(number) * _UNITS_NS[unit]) for number, unit in found)
+
+
+def _trigger(text: str) -> Instruction:
+    inner = instruction(text)
+    if inner.keyword in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise BuildFailed(f"{inner.keyword} isn't allowed as an ONBUILD trigger")
+    return inner
+
+
+def _number(text: str) -> int:
+    if not text.isdigit() or len(text) > 9:
+        raise BuildFailed(f"{text[:50]!r} is no number, and no name of the image")
+    return int(text)
+
+
+def _refuse(why: str) -> Iterable[str]:
+    raise BuildFailed(why)

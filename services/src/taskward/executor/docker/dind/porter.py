@@ -1,0 +1,136 @@
+"""A second process, for what must not be done by the one that reads a task's requests.
+
+It has one thread, since it makes further processes: those that pull, as for ``payload.image``, and those that build,
+with the rights of the task's user.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from select import select
+from socket import SHUT_RDWR, socket
+from typing import Any, Final
+
+from taskward.executor.docker.daemon import Daemon
+from taskward.executor.docker.dind.build.builder import builder
+from taskward.executor.docker.dind.errors import BROKEN, NOT_FOUND, Refusal
+from taskward.executor.docker.dind.exchange import Exchange
+from taskward.executor.docker.images.child import until_abandoned
+from taskward.executor.docker.images.errors import ImageFailed
+from taskward.executor.docker.images.images import Images
+from taskward.executor.docker.images.site import Site
+from taskward.executor.docker.request import Image
+from taskward.executor.errors import ExecutorError
+from taskward.executor.mounts.errands import Answer, Errands, Refused, serve
+from taskward.executor.mounts.errors import MountFailed
+from taskward.executor.task import Task
+
+_PIECE_BYTES: Final = 1 << 16
+
+
+def porter(task: Task, home: Path, api: Path, version: str) -> Any:
+    """What to call in that process, with one end of a pair; it answers to ``pull`` and ``builder``."""
+    longest_s = float(task.payload.max_run_time_s) + task.settings.images.timeout_s
+
+    def pull(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        daemon = Daemon(task.settings.docker)
+        try:
+            with Site(task) as site:
+                found = Images(daemon, task.settings).ensure(Image("docker-image", name=request["name"]), site)
+            try:
+                repository, _, tag = str(request["pin"]).rpartition(":")
+                with daemon.asking("keep an image"):
+                    daemon.api.tag(found.image_id, repository, tag)
+            finally:
+                found.close()
+        except ImageFailed as error:
+            raise Refused(error.reason) from error
+        except ExecutorError as error:
+            raise Refused(str(error)) from error
+        finally:
+            daemon.close()
+        return {}, ()
+
+    def start_builder(_request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        connection = task.engine.as_task(until_abandoned(builder(home, str(api), version, longest_s)))
+        return {}, (connection.detach(),)
+
+    return serve({"pull": pull, "builder": start_builder}, longest_s)
+
+
+class Away:
+    """Our end: see `context.Porter`. Threads may share it."""
+
+    def __init__(self, connection: socket) -> None:
+        self._errands, self._turn = Errands(connection, _wait), threading.Lock()
+
+    def pull(self, name: str, pin: str) -> None:
+        """One at a time."""
+        self._ask("pull", NOT_FOUND, name=name, pin=pin)
+
+    def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
+              done: Callable[[str], None]) -> None:  # fmt: skip
+        """In a process of its own; several at a time."""
+        (received,) = self._ask("builder", BROKEN)
+        with socket(fileno=received) as connection:
+            exchange.on_hangup(lambda: _end(connection))
+            _build(Errands(connection, _wait), request, context, exchange, done)
+
+    def _ask(self, verb: str, status: int, **arguments: Any) -> list[int]:
+        try:
+            with self._turn:
+                return self._errands.ask(verb, **arguments)[1]
+        except (MountFailed, ExecutorError) as error:
+            raise Refusal(status, str(error).removeprefix("[mounts] ")) from error
+
+
+def _build(errands: Errands, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
+           done: Callable[[str], None]) -> None:  # fmt: skip
+    context_read, context_write = os.pipe2(os.O_CLOEXEC)
+    told_read, told_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            errands.send("build", context_read, told_write, **request)
+        finally:
+            os.close(context_read)
+            os.close(told_write)
+        try:
+            for piece in context:
+                _write(context_write, piece)
+        except BrokenPipeError:
+            exchange.request.body.drain()  # the builder has had enough, and says why
+        finally:
+            os.close(context_write)
+        exchange.stream(_told(told_read, errands, done))
+    finally:
+        os.close(told_read)
+
+
+def _told(file: int, errands: Errands, done: Callable[[str], None]) -> Iterator[bytes]:
+    while piece := os.read(file, _PIECE_BYTES):
+        yield piece
+    try:
+        answer = errands.receive("build")[0]
+    except (MountFailed, ExecutorError) as error:
+        answer = {"image": "", "error": str(error).removeprefix("[mounts] ")}
+    done(str(answer["image"]))
+    if answer["error"]:  # a client that is told so does not wait for more
+        yield json.dumps({"errorDetail": {"message": answer["error"]}, "error": answer["error"]}).encode() + b"\r\n"
+
+
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def _end(connection: socket) -> None:
+    try:
+        connection.shutdown(SHUT_RDWR)
+    except OSError:
+        return  # it has ended
+
+
+def _wait(files: Collection[int]) -> set[int]:
+    return set(select(list(files), [], [])[0])

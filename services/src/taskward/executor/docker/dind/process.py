@@ -1,0 +1,118 @@
+"""The two processes behind a task's Docker socket. Both end with the job process, and before the task's containers."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Self
+
+from taskward.core.process import die_with_parent
+from taskward.core.shell import short_address
+from taskward.executor.docker.daemon import Daemon
+from taskward.executor.docker.dind.config import Confinement
+from taskward.executor.docker.dind.context import Context
+from taskward.executor.docker.dind.holdings import Holdings
+from taskward.executor.docker.dind.porter import Away, porter
+from taskward.executor.docker.dind.server import Server
+from taskward.executor.docker.dind.wire import API, Wire
+from taskward.executor.errors import EngineFailed
+from taskward.executor.spawn import Child
+from taskward.executor.task import Task
+
+SOCKET: Final = "dind.sock"
+_UNIX: Final = "unix://"
+_BACKLOG: Final = 128
+_STOPS_WITHIN_S: Final = 5.0
+
+
+class DockerSocket:
+    """Started by `start`, ended by `stop`; both processes end with the calling one, too."""
+
+    def __init__(self, processes: list[Child], stop: int) -> None:
+        self._processes, self._stop = processes, stop
+
+    @classmethod
+    def start(cls, task: Task, daemon: Daemon, main: str, pins: tuple[str, str], confinement: Confinement) -> Self:
+        """Serves `SOCKET` in the run's directory, which nobody but the run's own can enter.
+
+        Raises:
+            EngineFailed: the socket or the processes cannot be made.
+        """
+        host, docker = daemon.settings.host, task.settings.docker
+        if not host.startswith(_UNIX):
+            raise EngineFailed(f"features.dind needs the Docker daemon's Unix socket ([docker] host is {host})")
+        path, version = task.engine.identity.home / SOCKET, spoken(daemon)
+        try:
+            with contextlib.ExitStack() as cleanup:
+                listener = cleanup.enter_context(_listen(path))
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                cleanup.callback(ours.close)
+                cleanup.callback(theirs.close)
+                stopped, stop = os.pipe2(os.O_CLOEXEC)
+                cleanup.callback(os.close, stopped)
+                serve = porter(task, path.parent, path, version)
+                context = Context(
+                    Wire(host, version, docker.timeout_s), Holdings(docker.dind_max_containers, docker.dind_max_bytes),
+                    confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)),
+                )  # fmt: skip
+                server = Server(listener, stopped, context)
+                carrying = _fork(lambda: serve(theirs), ours.fileno(), stop)
+                serving = _fork(server.run, theirs.fileno(), stop)
+                return cls([Child(serving), Child(carrying)], stop)
+        except OSError as error:
+            raise EngineFailed(f"the task's Docker socket cannot be offered: {error}") from error
+
+    def stop(self) -> None:
+        """No container is made through it any more."""
+        os.close(self._stop)
+        for process in self._processes:
+            if not select.select([process], [], [], _STOPS_WITHIN_S)[0]:
+                os.kill(process.pid, signal.SIGKILL)
+                select.select([process], [], [])
+            process.ended()
+
+
+def spoken(daemon: Daemon) -> str:
+    """The version of the API that the daemon is spoken to in, and that tasks may speak."""
+    with daemon.asking("tell its version"):
+        told = daemon.api.version()
+    oldest, newest = (_parts(told.get(name, "")) for name in ("MinAPIVersion", "ApiVersion"))
+    return ".".join(map(str, min(max(API, oldest), newest)))
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _fork(function: Callable[[], None], *closed: int) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the job process, which got it too, decides
+            die_with_parent(parent)
+            for fd in closed:
+                os.close(fd)
+            function()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def _listen(path: Path) -> socket.socket:
+    """Whatever user a container has may connect; nobody else can enter the directory."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with short_address(path) as address:
+            listener.bind(address)
+        path.chmod(0o666)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,63 @@
+"""A worker that offers Docker in its tasks, and an image with busybox and the docker command."""
+
+import hashlib
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker.errors
+import pytest
+from docker.api.client import APIClient
+
+from executor.docker.conftest import busybox, daemon, pytest_collection_modifyitems, redis_server, yard
+from executor.docker.yard import Yard
+
+__all__ = ["busybox", "daemon", "pytest_collection_modifyitems", "redis_server", "yard"]
+_REPOSITORY = "taskward-test/docker-client"
+
+
+@pytest.fixture(scope="session")
+def client_image(daemon: APIClient, busybox: str) -> str:
+    """Busybox with the docker command of this machine, and the libraries that it needs."""
+    program = shutil.which("docker")
+    if program is None:
+        pytest.skip("there is no docker command")
+    files = [Path(program), *_libraries(program)]
+    state = "\n".join(f"{each} {each.stat().st_size} {each.stat().st_mtime_ns}" for each in files)
+    tag = hashlib.sha256(f"{busybox} {state}".encode()).hexdigest()[:16]
+    name = f"{_REPOSITORY}:{tag}"
+    try:
+        daemon.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        _build(daemon, busybox, files, tag)
+    return name
+
+
+def _libraries(program: str) -> list[Path]:
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return [Path(each) for each in re.findall(r"(/\S+) \(0x", listed)]
+
+
+def _build(daemon: APIClient, busybox: str, files: list[Path], tag: str) -> None:
+    container = daemon.create_container(busybox, "true")["Id"]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", dereference=True) as tar:
+        for file in files:
+            tar.add(file, "bin/docker" if file is files[0] else str(file)[1:])
+    try:
+        daemon.put_archive(container, "/", archive.getvalue())
+        daemon.commit(container, repository=_REPOSITORY, tag=tag)
+    finally:
+        daemon.remove_container(container)
+
+
+@pytest.fixture(scope="module")
+def docking(yard: Yard) -> Iterator[Yard]:
+    """The worker, with the feature switched on."""
+    yard.use(docker={"enable_dind": True})
+    yield yard
+    yard.use()
