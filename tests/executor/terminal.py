@@ -15,6 +15,7 @@ from taskward.core.shell import (
     Message,
     Open,
     Opened,
+    Show,
     decode,
     encode,
     short_address,
@@ -27,7 +28,7 @@ INTERACTIVE = Open((), terminal=True, resume_s=5.0)
 class Shell:
     """Asks for a shell; `answer` is what came back."""
 
-    def __init__(self, path: Path, wish: Open | Attach = INTERACTIVE) -> None:
+    def __init__(self, path: Path, wish: Open | Attach | Show = INTERACTIVE) -> None:
         self.connection = connect(path)
         self.connection.send(encode(wish))
         packet, self.descriptors, _, _ = socket.recv_fds(self.connection, LARGEST_MESSAGE, 3)

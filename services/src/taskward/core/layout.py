@@ -21,6 +21,7 @@ tasks/              root 0711                   one directory a run, owned by it
 caches/             root 0700                   writable caches of tasks, one directory each: item.json, content
 container-caches/   root 0700                   the same of tasks in containers, whose files may belong to anybody
 downloads/          root 0700                   content of mounts, one directory for each artifact or URL
+display-tools/      root 0755                   programs of this host that show the displays of containers
 unpacked/           root 0700                   read-only directories of mounts, one directory for each archive
 secrets/ROLE/       that role 0500              redis-password, access-token
 secrets/admin/      tw-redis 0500               redis.conf, users.acl, the administrator's password
@@ -103,6 +104,11 @@ class Layout:
     def desktop(self, run: RunId) -> Path:
         """What the servers of the run's remote desktop read, and their socket."""
         return self.desktops / run.directory
+
+    @property
+    def display_tools(self) -> Path:
+        """What shows the displays of containers, one directory for each version."""
+        return self.state_dir / "display-tools"
 
     def locks(self, queue: str) -> Path:
         """Proof of life of the workers of `queue`."""

@@ -4,7 +4,7 @@ A run that wants shells has a SOCK_SEQPACKET socket (`Layout.shell_socket`). One
 one JSON object of at most `LARGEST_MESSAGE` bytes::
 
     gateway                                  executor
-    Open | Attach                    →
+    Open | Attach | Show             →
                                      ←       Opened, with descriptors | Refused
     End, or nothing                  →
                                      ←       Exited | Ended, then it closes
@@ -16,6 +16,7 @@ reads and writes them itself; the executor copies nothing. A connection that clo
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ LARGEST_MESSAGE: Final = 16 * 1024
 MOST_SESSIONS: Final = 10
 LONGEST_RESUME_S: Final = 3600.0
 _MOST_ARGUMENTS: Final = 256
+_DISPLAY: Final = re.compile(r":[0-9]{1,5}(\.[0-9]{1,2})?")
 
 
 class MalformedMessage(TaskwardError):
@@ -56,6 +58,18 @@ class Attach:
     """The descriptors of a terminal that was opened before."""
 
     session: str
+
+
+@dataclass(frozen=True)
+class Show:
+    """An X display of the task by the RFB protocol (VNC), through pipes.
+
+    Attributes:
+        display: a name, see `is_display`; empty for the list of those that there are, one line each, as
+            ``:0.0<TAB>1024x768``.
+    """
+
+    display: str
 
 
 @dataclass(frozen=True)
@@ -92,9 +106,9 @@ class Ended:
     reason: str
 
 
-Message = Open | Attach | End | Opened | Refused | Exited | Ended
+Message = Open | Attach | Show | End | Opened | Refused | Exited | Ended
 _KINDS: Final[dict[str, type[Any]]] = {
-    kind.__name__: kind for kind in (Open, Attach, End, Opened, Refused, Exited, Ended)
+    kind.__name__: kind for kind in (Open, Attach, Show, End, Opened, Refused, Exited, Ended)
 }
 
 
@@ -133,6 +147,11 @@ def _value(value: Any, hint: Any) -> Any:
     if type(value) is not hint:
         raise TypeError
     return value
+
+
+def is_display(name: str) -> bool:
+    """Whether it is the name of a display of the same machine, as ``:0`` or ``:99.1``, and nothing besides."""
+    return _DISPLAY.fullmatch(name) is not None
 
 
 @contextmanager

@@ -43,11 +43,22 @@ _NOTED_WITHIN_S: Final = 1.0
 _SIGNALS: Final = frozenset({signal.SIGHUP, signal.SIGWINCH, signal.SIGUSR1})
 
 
-class Shells:
-    """Starts programs in the container `name`; the container may be started a little later."""
+Complete = Callable[[Daemon, str, Program], Program]
 
-    def __init__(self, settings: DockerSettings, name: str) -> None:
-        self._settings, self._name = settings, name
+
+def _as_it_is(daemon: Daemon, container: str, program: Program) -> Program:
+    return program
+
+
+class Shells:
+    """Starts programs in the container `name`; the container may be started a little later.
+
+    `complete` may ask the daemon what a program still lacks; it is called in the program's own process, once the
+    container runs.
+    """
+
+    def __init__(self, settings: DockerSettings, name: str, complete: Complete = _as_it_is) -> None:
+        self._settings, self._name, self._complete = settings, name, complete
 
     def start(self, program: Program, output: int) -> Child:
         """As engines do; an exit code of 126 says that there is no such program, or no container (any more)."""
@@ -65,7 +76,8 @@ class Shells:
                     fcntl.ioctl(stdin, termios.TIOCSCTTY, 0)
                 die_with_parent(parent)
                 _close_all_but({stdin, output, stderr})
-                code = Bridge(Daemon(self._settings), self._name, program, stdin, output, stderr).run()
+                bridge = Bridge(Daemon(self._settings), self._name, program, stdin, output, stderr)
+                code = bridge.run(self._complete)
             finally:
                 os._exit(code)
         return Child(pid)
@@ -78,12 +90,12 @@ class Bridge:
         self._daemon, self._container, self._program = daemon, Container(daemon, name), program
         self._stdin, self._outputs = stdin, {1: stdout, 2: stderr}
 
-    def run(self) -> int:
+    def run(self, complete: Complete = _as_it_is) -> int:
         """The exit code of the program."""
-        program = self._program
         try:
             if not self._container_runs():
                 return _HUNG_UP
+            program = complete(self._daemon, self._container.name, self._program)
             execution = Execution(
                 self._daemon, self._container.name, program.argv, program.environment, program.terminal
             )

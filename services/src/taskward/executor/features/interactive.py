@@ -2,9 +2,9 @@
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from taskward.core import keys
@@ -30,16 +30,16 @@ class Interactive(Feature):
     name = "Interactive"
     key = "interactive"
     switch = "enable_interactive"
-    artifact: ClassVar[str] = ARTIFACT
+    artifacts: ClassVar[tuple[str, ...]] = (ARTIFACT,)
     _server: ShellServer | None = None
     _secret = ""
 
     def reserved(self) -> Sequence[str]:
-        """The page's name."""
-        return (self.artifact,)
+        """The names of all pages."""
+        return self.artifacts
 
     def start(self) -> None:
-        """A process that starts shells, a secret for the gateway, a reference for the claimer."""
+        """A process that starts shells, a secret for the gateway, references for the claimer."""
         task = self.task
         self._server = ShellServer.start(task.layout.shell_socket(task.run), self.starter(), self.attend())
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
@@ -47,8 +47,9 @@ class Interactive(Feature):
         entry = {"taskId": task.run.task_id, "runId": task.run.run_id}
         task.redis.set(keys.shell(self._secret), json.dumps(entry), ex=seconds)
         expires = min(task.clock() + timedelta(seconds=seconds), task.expires)
-        reference = Reference(self.artifact, self._url(), format_time(expires), "text/html; charset=utf-8")
-        task.records.announce(task.run, reference)
+        for name, url in self.pages().items():
+            kind = "application/json" if name.endswith(".json") else "text/html; charset=utf-8"
+            task.records.announce(task.run, Reference(name, url, format_time(expires), kind))
 
     def starter(self) -> Starter:
         """Who starts shells.
@@ -77,12 +78,33 @@ class Interactive(Feature):
         if self._secret:
             self.task.redis.delete(keys.shell(self._secret))
 
-    def _url(self) -> str:
-        """The gateway's own page, or that of another user interface in generic-worker's form."""
-        gateway, run = self.task.settings.others.get("gateway", {}), self.task.run
+    def pages(self) -> Mapping[str, str]:
+        """Artifact → address; some of `artifacts`."""
+        return {self.artifacts[0]: self.page("shell_url", "2", "", "/")}
+
+    def page(self, elsewhere: str, version: str, socket: str, own: str, **more: str) -> str:
+        """The address of a page: the gateway's `own`, or that of another user interface, in the form that those know.
+
+        Args:
+            elsewhere: the setting of ``[gateway]`` that names another user interface.
+            version: of what is spoken by the web socket.
+            socket: the web socket below the task's own address.
+            own: the gateway's page there.
+            more: parameters for the other user interface → places below the task's own address.
+        """
+        run = self.task.run
         of_run = {"taskId": run.task_id, "runId": str(run.run_id)}
-        shell = f"{public_url(gateway)}/shell/{self._secret}"
-        if elsewhere := gateway.get("shell_url"):
-            socket_url = shell.replace("http", "ws", 1)
-            return f"{elsewhere}?{urlencode({'v': '2', 'socketUrl': socket_url, **of_run})}"
-        return f"{shell}/?{urlencode({'v': '2', **of_run})}"
+        if other := self._gateway.get(elsewhere):
+            socket_url = self._base.replace("http", "ws", 1) + socket
+            places = {name: self._base + place for name, place in more.items()}
+            return f"{other}?{urlencode({'v': version, 'socketUrl': socket_url, **places, **of_run})}"
+        return f"{self._base}{own}?{urlencode({'v': version, **of_run})}"
+
+    @property
+    def _gateway(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.task.settings.others.get("gateway", {})
+        return found
+
+    @property
+    def _base(self) -> str:
+        return f"{public_url(self._gateway)}/shell/{self._secret}"

@@ -25,6 +25,7 @@ from taskward.core.shell import (
     Open,
     Opened,
     Refused,
+    Show,
     decode,
     encode,
 )
@@ -61,7 +62,7 @@ class Host:
         self._selector.register(self._listener, EVENT_READ, self._accept)
         self._selector.register(self._stop, EVENT_READ, self._end)
         while self._running:
-            again_s = self._attend(len(self._sessions))
+            again_s = self._attend(sum(session.counts for session in self._sessions.values()))
             for key, _ in self._selector.select(self._pause_s(again_s)):
                 if key.fileobj in self._selector.get_map():
                     act: Callable[[], None] = key.data
@@ -111,7 +112,7 @@ class Host:
             message = None
         session = self._connections[connection]
         match message:
-            case Open() if session is None:
+            case Open() | Show() if session is None:
                 self._open(connection, message)
             case Attach() if session is None:
                 self._attach(connection, message)
@@ -121,14 +122,15 @@ class Host:
             case _:
                 self._close(connection)
 
-    def _open(self, connection: socket.socket, wish: Open) -> None:
+    def _open(self, connection: socket.socket, wish: Open | Show) -> None:
         if len(self._sessions) >= MOST_SESSIONS:
             self._refuse(connection, Refused(f"Too many sessions active! (at most {MOST_SESSIONS})", busy=True))
             return
         try:
             session, descriptors = open_session(wish, self._starter)
         except (CommandNotStarted, EngineFailed, OSError) as error:
-            self._refuse(connection, Refused(f"no shell can be started: {error}"[:1000]))
+            what = "no shell can be started" if isinstance(wish, Open) else "no display can be shown"
+            self._refuse(connection, Refused(f"{what}: {error}"[:1000]))
             return
         self._sessions[session.name] = session
         self._selector.register(session.process, EVENT_READ, partial(self._exited, session))

@@ -1,17 +1,25 @@
-"""A shell in the running container."""
+"""A shell in the running container, and its X displays."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from taskward.executor.docker import vigil
 from taskward.executor.docker.bridge import SHELLS, Shells
+from taskward.executor.docker.display.tools import TARGET, Tools
+from taskward.executor.docker.display.view import Views
 from taskward.executor.docker.features.container_feature import ContainerFeature
 from taskward.executor.docker.outfit import Bind
 from taskward.executor.docker.vigil import Patience, Vigil
+from taskward.executor.errors import EngineFailed
 from taskward.executor.features.interactive import Interactive
 from taskward.executor.shell.host import Attend
 from taskward.executor.shell.session import Starter
 
-ARTIFACT: Final = "private/docker-worker/shell.html"
+SHELL: Final = "private/docker-worker/shell.html"
+DISPLAY: Final = "private/docker-worker/display.html"
+ENTRY: Final = "private/docker-worker/interactive.html"
+SOCKETS: Final = "private/docker-worker/sockets.json"
 _PIPE: Final = "interactive"
 _SPARE_S: Final = 3  # the container ends by itself before it is killed, so that its own exit code counts
 
@@ -22,12 +30,32 @@ class ContainerInteractive(ContainerFeature, Interactive):
     The container stays for a while after its command has ended, as long as there are shells and somewhat longer.
     """
 
-    artifact = ARTIFACT
+    artifacts = (SHELL, DISPLAY, ENTRY, SOCKETS)
+    _shows_displays = False
 
     def starter(self) -> Starter:
         """Programs have the container's own variables."""
-        shells = Shells(self.task.settings.docker, self.engine.container.name)
-        return Starter(shells.start, self.engine.identity, {}, SHELLS)
+        docker, name = self.task.settings.docker, self.engine.container.name
+        shells = Starter(Shells(docker, name).start, self.engine.identity, {}, SHELLS)
+        try:
+            place = Tools.find().lay_out(self.task.layout.display_tools)
+        except EngineFailed as error:
+            self.task.log.info(f"features.interactive: X displays cannot be shown: {error}")
+            return shells
+        self.engine.outfit.binds.append(Bind(place, TARGET, read_only=True))
+        self._shows_displays = True
+        return replace(shells, show=Views(docker, name).start)
+
+    def pages(self) -> Mapping[str, str]:
+        """Also a page for displays, one that leads to both, and what programs want to know."""
+        pages = {
+            SHELL: self.page("shell_url", "2", "", "/"),
+            ENTRY: self.page("", "2", "", "/interactive"),
+            SOCKETS: self.page("", "2", "", "/sockets.json"),
+        }
+        if self._shows_displays:
+            pages[DISPLAY] = self.page("display_url", "1", "/display.sock", "/display", displaysUrl="/display.sock")
+        return pages
 
     def attend(self) -> Attend:
         """A vigil, where the settings want one."""
