@@ -4,21 +4,13 @@ import base64
 import gzip
 import hashlib
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from executor.bench import Bench, shell
+from executor.mounts.downloading import CONTENT, SHA256, file
 from executor.mounts.web import Request, Web, cut_after, endless, trickle
-
-TASK = "AAAAAAAAQAaAAAAAAAAAAA"
-CONTENT = b"hello\n"
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-def file(content: dict[str, Any], path: str = "f", **more: Any) -> dict[str, Any]:
-    return {"file": path, "content": content, **more}
 
 
 @pytest.mark.parametrize(
@@ -294,124 +286,3 @@ def test_a_download_whose_task_was_killed_does_not_hinder_the_next(mounting: Ben
     web.page("/f", CONTENT)
 
     assert mounting.run(shell("cat f"), mounts=[file({"url": url})]).output == ["hello"]
-
-
-class TestArtifacts:
-    def mount(self, name: str = "public/f", **more: Any) -> dict[str, Any]:
-        return file({"taskId": TASK, "artifact": name, **more})
-
-    def payload(self, *mounts: Any) -> dict[str, Any]:
-        return {"command": shell("cat f"), "maxRunTime": 9, "mounts": list(mounts)}
-
-    def test_an_artifact_comes_through_the_proxy(self, mounting: Bench, web: Web) -> None:
-        web.artifact(TASK, "public/f", CONTENT)
-
-        result = mounting.run_payload(self.payload(self.mount()), dependencies=[TASK])
-
-        assert result.output == ["hello"]
-        assert f"[mounts] Downloading task {TASK} artifact public/f to " in result.log
-        assert not list(mounting.redis.scan_iter("tw:peer:*"))
-
-    def test_a_task_that_is_no_dependency_is_malformed(self, mounting: Bench, web: Web) -> None:
-        result = mounting.run_payload(self.payload(self.mount()))
-
-        assert result.outcome.reason == "malformed-payload"
-        line = f"[mounts] task.dependencies needs to include {TASK} since one or more of its artifacts are mounted"
-        assert f"[taskcluster:error] {line}" in result.log
-
-    def test_a_worker_without_proxy_says_so(self, mounting: Bench) -> None:
-        mounting.settings = type(mounting.settings)(**{**vars(mounting.settings), "others": {}})
-
-        result = mounting.run_payload(self.payload(self.mount()), dependencies=[TASK])
-
-        assert result.outcome.reason == "malformed-payload"
-        assert "needs a proxy, which is not enabled on this worker" in result.log
-
-    def test_the_queues_own_words_are_in_the_log(self, mounting: Bench, web: Web) -> None:
-        result = mounting.run_payload(self.payload(self.mount("public/none")), dependencies=[TASK])
-
-        assert result.outcome.state == "failed"
-        assert "status 404 Not Found: no such thing" in result.log
-
-    def test_a_private_artifact_that_is_kept_is_not_for_everybody(self, mounting: Bench, web: Web) -> None:
-        web.artifact(TASK, "private/f", CONTENT)
-        allowed = mounting.run_payload(self.payload(self.mount("private/f")), dependencies=[TASK])
-        web.artifact(TASK, "private/f", CONTENT, status=403)
-
-        refused = mounting.run_payload(self.payload(self.mount("private/f", sha256=SHA256)), dependencies=[TASK])
-
-        assert allowed.output == ["hello"]
-        assert refused.output == []
-        assert "status 403 Forbidden: not for you" in refused.log
-
-    def test_an_indexed_artifact_is_looked_up_each_time(self, mounting: Bench, web: Web) -> None:
-        other = "BBBBBBBBQBaBBBBBBBBBBA"
-        mount = file({"namespace": "a.b", "artifact": "public/f"})
-        for task_id, content in ((TASK, b"one\n"), (other, b"two\n")):
-            web.page("/api/index/v1/task/a.b", b'{"taskId": "%s"}' % task_id.encode())
-            web.artifact(task_id, "public/f", content)
-            assert mounting.run_payload(self.payload(mount)).output == [content.decode().strip()]
-
-    @pytest.mark.parametrize("answer", [b"[]", b"{}", b"nonsense", b'{"taskId": "../../secrets"}'])
-    def test_an_index_that_lies_fails_the_task(self, mounting: Bench, web: Web, answer: bytes) -> None:
-        web.page("/api/index/v1/task/a.b", answer)
-
-        result = mounting.run_payload(self.payload(file({"namespace": "a.b", "artifact": "public/f"})))
-
-        assert result.outcome.state == "failed"
-        assert "[mounts] Could not find a.b in the index" in result.log
-
-
-class TestPlaces:
-    @pytest.mark.parametrize("path", [".", "x/..", "./"])
-    def test_a_file_cannot_be_where_the_task_directory_is(self, mounting: Bench, path: str) -> None:
-        result = mounting.run(shell("true"), mounts=[file({"raw": "x"}, path)])
-
-        assert result.outcome.state == "failed"
-        assert "since it already exists as a directory" in result.log
-
-    def test_a_file_cannot_be_where_a_directory_is(self, mounting: Bench) -> None:
-        result = mounting.run(shell("true"), mounts=[file({"raw": "x"}, "d/f"), file({"raw": "x"}, "d")])
-
-        assert result.outcome.state == "failed"
-        assert "/d since it already exists as a directory" in result.log
-
-    def test_a_directory_cannot_be_where_a_file_is(self, mounting: Bench) -> None:
-        result = mounting.run(
-            shell("true"),
-            mounts=[file({"raw": "x"}, "d"), {"directory": "d", "cacheName": "c"}],
-        )
-
-        assert result.outcome.reason == "malformed-payload"  # no scope
-
-    @pytest.mark.parametrize("second", ["a/f", "./a/f", "a//f", "a/b/../f"])
-    def test_two_mounts_cannot_have_one_place(self, mounting: Bench, second: str) -> None:
-        result = mounting.run(shell("true"), mounts=[file({"raw": "x"}, "a/f"), file({"raw": "y"}, second)])
-
-        assert result.outcome.state == "failed"
-        assert "[mounts] two mounts want the same place: /" in result.log
-
-    @pytest.mark.root
-    @pytest.mark.parametrize("path", ["/etc/x", "/x", "../x", "/root/x", "/proc/x", "/etc/passwd"])
-    def test_a_place_that_is_not_the_tasks_is_refused(self, mounting: Bench, path: str) -> None:
-        before = Path("/etc/passwd").read_bytes().count(b"\n")
-
-        result = mounting.run(shell("true"), mounts=[file({"raw": "x"}, path)])
-
-        assert result.outcome.state == "failed"
-        assert "[mounts] cannot make /" in result.log
-        assert abs(Path("/etc/passwd").read_bytes().count(b"\n") - before) < 20
-
-    @pytest.mark.root
-    def test_an_absolute_place_that_the_tasks_user_can_make_is_made(self, mounting: Bench) -> None:
-        place = mounting.state_dir / "open/f"
-        place.parent.mkdir()
-        place.parent.chmod(0o777)
-
-        assert mounting.run(shell(f"cat {place}"), mounts=[file({"raw": "x\n"}, str(place))]).output == ["x"]
-
-    def test_a_long_name_is_an_error_of_the_task(self, mounting: Bench) -> None:
-        result = mounting.run(shell("true"), mounts=[file({"raw": "x"}, "n" * 300)])
-
-        assert result.outcome.state == "failed"
-        assert "File name too long" in result.log
