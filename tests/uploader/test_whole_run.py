@@ -1,10 +1,13 @@
 """A run's artifacts and its log reach the queue, and the run goes on to the claimer."""
 
 import hashlib
+import os
+from dataclasses import replace
 
 import pytest
 
 from taskward.core.outbox import Entry
+from taskward.core.outcome import failed
 from uploader.site import BACKING, EXPIRES, LIVE, Site
 
 
@@ -74,3 +77,24 @@ def test_an_error_artifact_fails_the_run_and_is_told_in_the_log(site: Site) -> N
     assert (
         site.uploaded_log() == f"hello\n[taskcluster:error] TASK FAILURE during artifact upload: {reason}: {message}\n"
     )
+
+
+def test_an_error_artifact_that_the_executor_told_of_is_not_told_again(site: Site) -> None:
+    reason, message = "file-missing-on-worker", "Could not read file '/task/x'"
+    site.left_by_the_executor(
+        Entry("public/x", "", 0, "", "identity", EXPIRES, reason=reason, message=message),
+        outcome=failed(f"{reason}: {message}"),
+    )
+    site.upload_all()
+    assert site.cloud.artifacts["public/x"]["reason"] == reason
+    assert site.uploaded_log() == "hello\n"
+
+
+def test_a_canceled_run_keeps_no_uploader_with_a_file_of_holes(site: Site) -> None:
+    large, small = site.file("public/large", b"", "gzip"), site.file("public/small", b"x", "gzip")
+    os.truncate(site.outbox / large.file, 1 << 40)
+    site.left_by_the_executor(replace(large, size_bytes=1 << 40), small)
+    site.records.abort(site.run, "canceled")
+    site.upload_all()
+    assert "public/large" not in site.cloud.stored
+    assert "public/small" in site.cloud.stored

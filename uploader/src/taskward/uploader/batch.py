@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from taskward.core.log import for_run
 from taskward.core.outbox import Entry
@@ -18,6 +19,8 @@ from taskward.uploader.errors import ArtifactLost, ClaimLost
 from taskward.uploader.gzipped import SpooledBody, collected
 from taskward.uploader.manifest import Sent
 from taskward.uploader.run import RunUpload
+
+_PIECES_BETWEEN_LOOKS: Final = 64  # of 1 MiB
 
 _logger = logging.getLogger(__name__)
 
@@ -74,16 +77,31 @@ class Batch:
 
     def _error(self, number: int, entry: Entry) -> Sent:
         self.upload.artifacts.error(entry.name, entry.reason, entry.message, entry.expires)
-        outcome = failed(f"{entry.reason}: {entry.message}")
-        if not entry.optional and self.upload.worsen(outcome):
+        if not entry.optional and not self.upload.has_failed():
+            outcome = failed(f"{entry.reason}: {entry.message}")
             self.upload.notes.error(f"TASK FAILURE during artifact upload: {outcome.message}")
+            self.upload.worsen(outcome)
         return Sent("error", number)
 
     def _body(self, entry: Entry) -> Body:
         path, objects = self.outbox / entry.file, self.upload.to_object_service
         if entry.content_encoding == "identity" or objects:
             return FileBody(path, entry.size_bytes, both_hashes=objects)
-        return SpooledBody(collected(path, entry.size_bytes), self.upload.spool_dir)
+        return SpooledBody(self._while_wanted(collected(path, entry.size_bytes)), self.upload.spool_dir)
+
+    def _while_wanted(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
+        """To compress a large file takes minutes in which the run may be canceled; others wait for this process.
+
+        Raises:
+            ClaimLost: the claim is over.
+            ArtifactLost: the queue has resolved the run.
+        """
+        for number, piece in enumerate(pieces, 1):
+            if number % _PIECES_BETWEEN_LOOKS == 0:
+                self.upload.claim.credentials()
+                if self.upload.claim.is_decided():
+                    raise ArtifactLost(failed("the queue resolved the run while the file was being compressed"))
+            yield piece
 
 
 def _description(entry: Entry) -> Description:

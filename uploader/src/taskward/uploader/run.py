@@ -89,8 +89,11 @@ class RunUpload:
         self.worsen(Outcome(loss.outcome.state, loss.outcome.reason, message))
         self.notes.error(message)
 
-    def worsen(self, outcome: Outcome) -> bool:
-        """Makes `outcome` the run's, unless it went wrong before; whether it is now."""
+    def worsen(self, outcome: Outcome) -> None:
+        """Makes `outcome` the run's, unless it went wrong before."""
         self.records.worsen(self.run, outcome)
+
+    def has_failed(self) -> bool:
+        """Whether something has gone wrong already, which the log tells."""
         record = self.records.read(self.run)
-        return record is not None and record.outcome == outcome
+        return record is not None and record.outcome is not None and not record.outcome.succeeded
