@@ -55,10 +55,34 @@ def test_higher_rank_stays(queue: Any, index: Any, queue_id: str, place: str) ->
     assert index.findTask(place)["taskId"] == later
 
 
-@pytest.mark.parametrize("wish", [5, {"rank": "x", "data": [], "expires": "never"}])
-def test_senseless_wishes_are_ignored(queue: Any, index: Any, queue_id: str, place: str, wish: Any) -> None:
-    task_id = complete(queue, queue_id, place, extra={"index": wish})
+def test_a_wish_that_is_no_table_is_ignored(queue: Any, index: Any, queue_id: str, place: str) -> None:
+    task_id = complete(queue, queue_id, place, extra={"index": 5})
     assert index.findTask(place)["taskId"] == task_id
+
+
+@pytest.mark.parametrize("wish", [{"rank": "x"}, {"rank": True}, {"data": []}, {"data": None}, {"expires": "never"}])
+def test_a_senseless_wish_keeps_a_task_out_of_the_index(
+    queue: Any, index: Any, queue_id: str, place: str, wish: Any
+) -> None:
+    complete(queue, queue_id, place, extra={"index": wish})
+    with pytest.raises(TaskclusterRestFailure) as error:
+        index.findTask(place)
+    assert error.value.status_code == 404
+
+
+def test_several_paths_are_looked_up_at_once(index: Any, place: str) -> None:
+    entry = {"taskId": new_slug(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day")}
+    for name in ("a", "b"):
+        index.insertTask(f"{place}.{name}", entry)
+    found = index.findTasksAtIndex({"indexes": [f"{place}.b", f"{place}.none", f"{place}.a"]})["tasks"]
+    assert [one["namespace"] for one in found] == [f"{place}.a", f"{place}.b"]
+
+
+@pytest.mark.parametrize("call", ["findTask", "listTasks", "listNamespaces", "deleteTask"])
+def test_what_is_no_path_is_never_looked_up(index: Any, call: str) -> None:
+    with pytest.raises(TaskclusterRestFailure) as error:
+        getattr(index, call)("a..b")
+    assert (error.value.status_code, error.value.body["code"]) == (400, "InvalidRequestArguments")
 
 
 def test_tasks_are_put_listed_and_removed_by_hand(index: Any, place: str) -> None:

@@ -268,7 +268,7 @@ def test_more_connections_than_threads_are_all_served(tmp_path: Path) -> None:
         open_ones = [http.client.HTTPConnection(str(place.hostname), place.port, timeout=10) for _ in range(6)]
         for connection in open_ones * 3:
             connection.request("GET", "/api/queue/v1/ping")
-            assert connection.getresponse().read() == b'{"alive":true,"uptime":0}'
+            assert json.loads(connection.getresponse().read())["alive"]
         for connection in open_ones:
             connection.close()
 

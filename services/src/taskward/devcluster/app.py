@@ -1,6 +1,7 @@
 """The Flask application over a cluster."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,12 +20,19 @@ from taskward.devcluster.routes import (
     pages,
     purge_cache,
     queue,
+    queues,
     s3,
     secrets,
     work,
     worker_manager,
+    workers,
 )
+from taskward.devcluster.routes.queries import check_query
 from taskward.devcluster.routes.request import AnyText, Pair, cluster, reply
+
+_STARTED_S = time.monotonic()
+#: As the real services spell it (Dockerflow's version object).
+_VERSION = {"version": "devcluster", "commit": "", "source": "", "build": ""}
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +42,8 @@ SERVICES = ("auth", "index", "object", "purge-cache", "queue", "secrets", "worke
 Middleware = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _MODULES = (
-    artifacts, auth, groups, index, object, pages, purge_cache, queue, s3, secrets, work, worker_manager,
+    artifacts, auth, groups, index, object, pages, purge_cache, queue, queues, s3, secrets, work, worker_manager,
+    workers,
 )  # fmt: skip
 
 
@@ -50,6 +59,7 @@ def create_app(served: Cluster, middleware: Middleware | None = None) -> Flask:
     for service in SERVICES:
         _add_common(app, service)
     app.add_url_rule("/__heartbeat__", "heartbeat", lambda: reply({}))
+    app.before_request(check_query)
     app.register_error_handler(ApiError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
@@ -61,28 +71,38 @@ def create_app(served: Cluster, middleware: Middleware | None = None) -> Flask:
 
 def _add_common(app: Flask, service: str) -> None:
     prefix = f"/api/{service}/v1"
-    app.add_url_rule(f"{prefix}/ping", f"{service}.ping", lambda: reply({"alive": True, "uptime": 0}), methods=["GET"])
+    app.add_url_rule(f"{prefix}/ping", f"{service}.ping", _ping, methods=["GET"])
     app.add_url_rule(f"{prefix}/__heartbeat__", f"{service}.heartbeat", lambda: reply({}))
     app.add_url_rule(f"{prefix}/__lbheartbeat__", f"{service}.lbheartbeat", lambda: reply({}))
-    app.add_url_rule(f"{prefix}/__version__", f"{service}.version", lambda: reply({"version": "devcluster"}))
+    app.add_url_rule(f"{prefix}/__version__", f"{service}.version", lambda: reply(_VERSION))
+
+
+def _ping() -> Response:
+    return reply({"alive": True, "uptime": round(time.monotonic() - _STARTED_S, 3)})
 
 
 def _refuse(error: ApiError) -> Response:
     endpoint = (request.endpoint or "unknown").rpartition(".")[2]
-    method = "".join(part.title() if number else part for number, part in enumerate(endpoint.split("_")))
-    time = write_instant(cluster().clock.now())
+    method = _camel(endpoint)
+    now = write_instant(cluster().clock.now())
     message = (
         f"{error}\n\n---\n\n* method:     {method}\n* errorCode:  {error.code}\n"
-        f"* statusCode: {error.status}\n* time:       {time}"
+        f"* statusCode: {error.status}\n* time:       {now}"
     )
-    info = {"method": method, "params": request.view_args or {}, "time": time}
+    params = {_camel(name): value for name, value in (request.view_args or {}).items()}
+    info = {"method": method, "params": params, "time": now}
     return reply({"code": error.code, "message": message, "requestInfo": info}, error.status)
 
 
 def _refuse_http(error: HTTPException) -> Response:
-    status = error.code or 500
-    message = f"{status} {error.name}: {request.method} {request.path}"
+    """A path that no call has, or not with this method: both are unknown routes to the real services."""
+    status = 404 if error.code == 405 else error.code or 500
+    message = f"{error.name}: {request.method} {request.path}; this cluster has no such call"
     return reply({"code": "ResourceNotFound" if status == 404 else "InputError", "message": message}, status)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.title() if number else part for number, part in enumerate(name.split("_")))
 
 
 def _fail(error: Exception) -> Response:

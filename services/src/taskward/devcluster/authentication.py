@@ -12,7 +12,7 @@ from taskward.devcluster.clients import Client
 from taskward.devcluster.clock import Clock
 from taskward.devcluster.credentials import Certificate, parse_authorized_scopes
 from taskward.devcluster.errors import AuthenticationFailed, InsufficientScopes
-from taskward.devcluster.hawk import Signature, SignedRequest, read_bewit, read_header
+from taskward.devcluster.hawk import Signature, SignedRequest, has_bewit, read_bewit, read_header
 from taskward.devcluster.roles import Roles
 from taskward.devcluster.scopes import Expression, ScopeSet, all_of, describe
 
@@ -22,11 +22,12 @@ _ANONYMOUS_LIFE = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls; ``client_id`` is empty for a request without a signature."""
+    """Who calls; ``client_id`` is empty for a request without a signature, ``payload_hash`` for one without a hash."""
 
     client_id: str
     scopes: ScopeSet
     expires: datetime
+    payload_hash: str = ""
 
     def require(self, *needed: Expression) -> None:
         """Raise ``InsufficientScopes`` unless all of these are satisfied."""
@@ -58,6 +59,11 @@ class Authenticator:
         Raises ``AuthenticationFailed``.
         """
         now = self._clock.now()
+        if authorization and has_bewit(request):
+            raise AuthenticationFailed(
+                "Cannot use two authentication schemes at once: this request has both a bewit in its query and an "
+                "Authorization header"
+            )
         signature = read_header(authorization, request, now) if authorization else read_bewit(request, now)
         if signature is None:
             return Caller("", self._roles.expand([_ANONYMOUS_ROLE]), now + _ANONYMOUS_LIFE)
@@ -77,7 +83,9 @@ class Authenticator:
         if ext.get("authorizedScopes") is not None:
             scopes = self._restrict(scopes, ext["authorizedScopes"])
         signature.verify(token)
-        return Caller(signature.client_id, self._roles.expand([*scopes, _ANONYMOUS_ROLE]), expires)
+        return Caller(
+            signature.client_id, self._roles.expand([*scopes, _ANONYMOUS_ROLE]), expires, signature.payload_hash
+        )
 
     def _restrict(self, scopes: list[str], wanted: Any) -> list[str]:
         held = self._roles.expand([*scopes, _ANONYMOUS_ROLE])

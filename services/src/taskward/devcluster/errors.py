@@ -70,6 +70,12 @@ class RequestConflict(ApiError):
     status = 409
 
 
+class ResourceExpired(ApiError):
+    """There was such a thing."""
+
+    status = 410
+
+
 class InternalServerError(ApiError):
     """A fault of the service; also where the real services have such faults."""
 

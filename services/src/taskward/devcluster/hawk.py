@@ -1,11 +1,12 @@
 """Hawk: how requests and URLs are signed (https://github.com/mozilla/hawk, version 9).
 
-As in Taskcluster, the hash of the body is part of what is signed but is not compared with the body,
-and nonces are not remembered.
+As in Taskcluster, nonces are not remembered. The hash of the body is compared by whoever has the body
+(`matches`): the services do so, auth's own check of a signature does not.
 """
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -38,13 +39,15 @@ class SignedRequest:
 class Signature:
     """A claim to be ``client_id``, not verified yet.
 
-    ``ext`` is what the client added to it (a certificate, restricted scopes), or empty.
+    ``ext`` is what the client added to it (a certificate, restricted scopes), or empty; ``payload_hash`` is what
+    it says of the body, or empty.
     """
 
     client_id: str
     ext: str
     mac: str
     text: str
+    payload_hash: str = ""
 
     def verify(self, access_token: str) -> None:
         """Raise ``AuthenticationFailed`` unless this was made with the token."""
@@ -65,7 +68,13 @@ def read_header(authorization: str, request: SignedRequest, now: datetime) -> Si
         attributes.get("ext", ""),
         attributes["mac"],
         _text("header", request, attributes),
+        attributes.get("hash", ""),
     )
+
+
+def has_bewit(request: SignedRequest) -> bool:
+    """Tell whether a URL is signed."""
+    return _BEWIT.fullmatch(request.resource) is not None
 
 
 def read_bewit(request: SignedRequest, now: datetime) -> Signature | None:
@@ -88,6 +97,13 @@ def read_bewit(request: SignedRequest, now: datetime) -> Signature | None:
     bare = SignedRequest("GET", match["before"] + rest, request.host, request.port)
     text = _text("bewit", bare, {"ts": expiry, "nonce": "", "ext": ext})
     return Signature(client_id, ext, mac, text)
+
+
+def matches(payload_hash: str, content: bytes, content_type: str) -> bool:
+    """Tell whether a signed hash is that of a body."""
+    kind = content_type.partition(";")[0].strip().lower().encode()
+    digest = hashlib.sha256(b"hawk.1.payload\n" + kind + b"\n" + content + b"\n").digest()
+    return hmac.compare_digest(base64.b64encode(digest), payload_hash.encode())
 
 
 def _parse(authorization: str) -> dict[str, str]:

@@ -1,14 +1,17 @@
 """The index: finding tasks by a dotted path instead of their id."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 from taskward.devcluster.clock import Clock, parse_instant, write_instant
 from taskward.devcluster.database import Database
 from taskward.devcluster.errors import ResourceNotFound
+from taskward.devcluster.identifiers import NAMESPACE
 from taskward.devcluster.tasks import Task
 
 _ROUTE = "index."
+_NAMESPACE = re.compile(NAMESPACE)
 
 
 class Index:
@@ -19,14 +22,14 @@ class Index:
         self._clock = clock
 
     def task_resolved(self, task: Task) -> None:
-        """Index a completed task at each of its ``index.`` routes."""
+        """Index a completed task at each of its ``index.`` routes that is a path."""
         if task.state != "completed":
             return
-        wish = task.definition["extra"].get("index", {})
-        wish = wish if isinstance(wish, dict) else {}
+        wishes = _wishes(task.definition["extra"].get("index"), task.expires)
         for route in task.definition["routes"]:
-            if route.startswith(_ROUTE):
-                self.insert(route.removeprefix(_ROUTE), task.task_id, *_wishes(wish, task.expires))
+            namespace = route.removeprefix(_ROUTE)
+            if wishes and route.startswith(_ROUTE) and _NAMESPACE.fullmatch(namespace):
+                self.insert(namespace, task.task_id, *wishes)
 
     def insert(self, namespace: str, task_id: str, rank: float, data: dict[str, Any], expires: datetime) -> None:
         """Put a task at a path, unless one with a higher rank is there."""
@@ -40,14 +43,19 @@ class Index:
 
     def find(self, namespace: str) -> dict[str, Any]:
         """Return the task at a path; raises ``ResourceNotFound``."""
+        found = self.look_up(namespace)
+        if found is None:
+            raise ResourceNotFound("Indexed task not found")
+        return found
+
+    def look_up(self, namespace: str) -> dict[str, Any] | None:
+        """Return the task at a path, or None."""
         with self._database.transaction() as db:
             row = db.execute(
                 "SELECT * FROM indexed_tasks WHERE namespace = ? AND expires > ?",
                 (namespace, self._clock.now()),
             ).fetchone()
-        if row is None:
-            raise ResourceNotFound(f"Indexed task not found: {namespace}")
-        return _to_json(row)
+        return _to_json(row) if row else None
 
     def delete(self, namespace: str) -> None:
         """Remove what is at a path."""
@@ -85,18 +93,17 @@ class Index:
         ][:limit]
 
 
-def _wishes(wish: dict[str, Any], expires: datetime) -> tuple[float, dict[str, Any], datetime]:
-    """Read ``task.extra.index``, with the defaults for what is missing or makes no sense."""
-    rank, data = wish.get("rank"), wish.get("data")
+def _wishes(wish: Any, expires: datetime) -> tuple[float, dict[str, Any], datetime] | None:
+    """Read ``task.extra.index``, with the defaults for what is missing; None when it makes no sense."""
+    wish = wish if isinstance(wish, dict) else {}
+    rank, data = wish.get("rank", 0), wish.get("data", {})
     try:
-        until = parse_instant(wish["expires"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        until = expires
-    return (
-        rank if isinstance(rank, int | float) else 0,
-        data if isinstance(data, dict) else {},
-        until,
-    )
+        until = parse_instant(wish["expires"]) if "expires" in wish else expires
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if isinstance(rank, bool) or not isinstance(rank, int | float) or not isinstance(data, dict):
+        return None
+    return rank, data, until
 
 
 def _to_json(row: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The workers that the queue has seen, and which of them are in quarantine."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from taskward.devcluster.claims import Claim, Worker
@@ -10,6 +10,8 @@ from taskward.devcluster.database import Database
 from taskward.devcluster.errors import ResourceNotFound
 
 _RECENT = 20
+#: How long they are said to be remembered; this cluster forgets none.
+_QUEUE_LIFE, _WORKER_LIFE = timedelta(days=5), timedelta(days=1)
 
 
 class QueueWorkers:
@@ -87,8 +89,9 @@ class QueueWorkers:
         return [
             {
                 "taskQueueId": queue_id,
-                "provisionerId": queue_id.partition("/")[0],
-                "workerType": queue_id.partition("/")[2],
+                "description": "",
+                "stability": "experimental",
+                "expires": write_instant(active + _QUEUE_LIFE),
                 "lastDateActive": write_instant(active),
             }
             for queue_id, active in sorted(latest.items())
@@ -104,6 +107,7 @@ def _to_json(row: Any) -> dict[str, Any]:
         "workerId": row["worker_id"],
         "firstClaim": write_instant(row["first_claim"]),
         "lastDateActive": write_instant(row["last_date_active"]),
+        "expires": write_instant(row["last_date_active"] + _WORKER_LIFE),
         "recentTasks": row["recent_tasks"],
         "actions": [],
     }

@@ -31,10 +31,9 @@ class Secrets:
         return {"secret": row["secret"], "expires": write_instant(row["expires"])}
 
     def remove(self, name: str) -> None:
-        """Delete a secret; raises ``ResourceNotFound``."""
+        """Delete a secret, if there is one."""
         with self._database.transaction() as db:
-            if not db.execute("DELETE FROM secrets WHERE name = ?", (name,)).rowcount:
-                raise ResourceNotFound("Secret not found")
+            db.execute("DELETE FROM secrets WHERE name = ?", (name,))
 
     def list(self, after: str, limit: int) -> list[str]:
         """Return names in order, those that follow ``after``."""

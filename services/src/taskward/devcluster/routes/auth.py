@@ -228,7 +228,9 @@ def _roles(after: str, limit: int) -> list[dict[str, Any]]:
 
 
 def _describe(found: Caller) -> dict[str, Any]:
-    document = {"expires": write_instant(found.expires), "scopes": found.scopes.sorted()}
+    document: dict[str, Any] = {"expires": write_instant(found.expires), "scopes": found.scopes.sorted()}
     if not found.client_id:
         return {"status": "no-auth", "scheme": "none", **document}
+    if found.payload_hash:
+        document["hash"] = found.payload_hash
     return {"status": "auth-success", "scheme": "hawk", "clientId": found.client_id, **document}

@@ -3,15 +3,16 @@
 from flask import Blueprint, Response
 
 from taskward.devcluster.clock import parse_instant
-from taskward.devcluster.identifiers import NAMESPACE, SLUG
+from taskward.devcluster.identifiers import SLUG
 from taskward.devcluster.routes.artifacts import follow_latest, lead_to
-from taskward.devcluster.routes.request import Page, body, caller, cluster, reply
-from taskward.devcluster.shapes import check, instant, integer, mapping, record, text
+from taskward.devcluster.routes.request import Page, body, caller, check_path, cluster, reply
+from taskward.devcluster.shapes import array, check, instant, integer, mapping, record, text
 
 routes = Blueprint("index", __name__, url_prefix="/api/index/v1")
+routes.url_value_preprocessor(check_path)
 
 _INSERT = record({"taskId": text(SLUG), "rank": integer(-(2**53), 2**53), "data": mapping(), "expires": instant})
-_NAMESPACE = text(NAMESPACE, longest=255)
+_NAMESPACE = text(longest=255)
 
 
 @routes.get("/task/<namespace>")
@@ -36,7 +37,22 @@ def delete_task(namespace: str) -> Response:
     """Remove what is at a path."""
     caller().require(f"index:delete-task:{namespace}")
     cluster().index.delete(namespace)
-    return Response(status=204)
+    return reply({})
+
+
+@routes.post("/tasks/indexes")
+def find_tasks_at_index() -> Response:
+    """Return the tasks at several paths, those that there are."""
+    wanted = body(record({"indexes": array(text())}))["indexes"]
+    caller().require(*(f"index:find-task:{path}" for path in wanted))
+    found = [one for path in sorted(set(wanted)) if (one := cluster().index.look_up(path))]
+    return reply(
+        Page.of_query().list(
+            "tasks",
+            lambda after, limit: [one for one in found if one["namespace"] > after][:limit],
+            lambda one: str(one["namespace"]),
+        )
+    )
 
 
 @routes.get("/tasks/", defaults={"namespace": ""})
@@ -72,5 +88,4 @@ def list_namespaces(namespace: str) -> Response:
 @routes.get("/task/<index_path>/artifacts/<any_text:name>")
 def find_artifact_from_task(index_path: str, name: str) -> Response:
     """Lead to an artifact of the task at a path."""
-    caller().require(f"index:find-task:{index_path}")
     return lead_to(follow_latest(cluster().index.find(index_path)["taskId"], name))

@@ -13,9 +13,23 @@ from werkzeug.routing import BaseConverter
 
 from taskward.devcluster.authentication import Authenticator, Caller
 from taskward.devcluster.cluster import Cluster
-from taskward.devcluster.errors import InternalServerError, InvalidRequestArguments, MalformedPayload
-from taskward.devcluster.hawk import SignedRequest
-from taskward.devcluster.identifiers import GENERIC, PRINTABLE, RUN, SLUG, TASK_QUEUE, WORKER_POOL, WORKER_TYPE
+from taskward.devcluster.errors import (
+    AuthenticationFailed,
+    InternalServerError,
+    InvalidRequestArguments,
+    MalformedPayload,
+)
+from taskward.devcluster.hawk import SignedRequest, matches
+from taskward.devcluster.identifiers import (
+    GENERIC,
+    NAMESPACE,
+    PRINTABLE,
+    RUN,
+    SLUG,
+    TASK_QUEUE,
+    WORKER_POOL,
+    WORKER_TYPE,
+)
 from taskward.devcluster.shapes import Shape, check
 
 _LARGEST_BODY_BYTES = 10 * 1024 * 1024
@@ -34,6 +48,8 @@ _FORMS = {
     "worker_group": GENERIC,
     "worker_id": GENERIC,
     "worker_pool_id": WORKER_POOL,
+    "namespace": NAMESPACE,
+    "index_path": NAMESPACE,
 }
 _PATTERNS = {name: re.compile(form) for name, form in _FORMS.items()}
 
@@ -67,8 +83,14 @@ def caller() -> Caller:
 
 
 def authenticate(authenticator: Authenticator) -> Caller:
-    """Return who calls, by an authenticator; raises ``AuthenticationFailed``."""
-    return authenticator.authenticate(_signed_request(), request.headers.get("Authorization", ""))
+    """Return who calls, by an authenticator; raises ``AuthenticationFailed``, also for another body than was signed."""
+    found = authenticator.authenticate(_signed_request(), request.headers.get("Authorization", ""))
+    if found.payload_hash and not matches(found.payload_hash, _content(), request.headers.get("Content-Type", "")):
+        raise AuthenticationFailed(
+            f"Invalid payload hash: {found.payload_hash}\nThe hash of the payload that is signed is not that of the "
+            "payload that came."
+        )
+    return found
 
 
 def body(shape: Shape) -> Any:
@@ -77,16 +99,25 @@ def body(shape: Shape) -> Any:
     Raises ``MalformedPayload`` and ``InputValidationError``, and ``InternalServerError`` when it is
     larger than 10 MiB, as the real services do.
     """
-    if (request.content_length or 0) > _LARGEST_BODY_BYTES:
-        raise InternalServerError("Internal Server Error: request entity too large")
+    content = _content()
     if request.mimetype != "application/json":
         raise MalformedPayload(f"Payload must be JSON with content-type: application/json, got {request.mimetype!r}")
     try:
-        parsed = json.loads(request.stream.read(_LARGEST_BODY_BYTES), parse_constant=_refuse)
+        parsed = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise MalformedPayload(f"Failed to parse the body as JSON: {error}") from None
     check(shape, parsed)
     return parsed
+
+
+def _content() -> bytes:
+    """The whole body, read once."""
+    announced_bytes = request.content_length or 0
+    if "content" not in g and announced_bytes <= _LARGEST_BODY_BYTES:
+        g.content = request.stream.read(_LARGEST_BODY_BYTES + 1)
+    if max(announced_bytes, len(g.get("content", b""))) > _LARGEST_BODY_BYTES:
+        raise InternalServerError("Internal Server Error: request entity too large")
+    return cast("bytes", g.content)
 
 
 def reply(document: Any, status: int = 200) -> Response:
@@ -100,7 +131,7 @@ def check_path(_endpoint: str | None, values: dict[str, Any] | None) -> None:
     Raises ``InvalidRequestArguments``.
     """
     for name, pattern in _PATTERNS.items():
-        if values and name in values and not pattern.fullmatch(values[name]):
+        if values and values.get(name) and not pattern.fullmatch(values[name]):
             raise InvalidRequestArguments(
                 f"Invalid URL patterns:\nURL parameter '{name}' given as {values[name]!r} must match "
                 f'regular expression: "{pattern.pattern}"'

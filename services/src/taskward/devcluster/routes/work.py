@@ -1,18 +1,17 @@
-"""The queue's calls for workers: claim, keep, report; and who the workers are."""
+"""The queue's calls for workers: claim, keep, report."""
 
 import socket
 import time
 from datetime import datetime
-from typing import Any
 
 from flask import Blueprint, Response, request
 
 from taskward.devcluster.claims import Claim, Worker
-from taskward.devcluster.clock import parse_instant, write_instant
+from taskward.devcluster.clock import write_instant
 from taskward.devcluster.identifiers import GENERIC
 from taskward.devcluster.routes.request import body, caller, check_path, cluster, reply
 from taskward.devcluster.runs import EXCEPTION_REASONS
-from taskward.devcluster.shapes import instant, integer, record, text
+from taskward.devcluster.shapes import integer, record, text
 from taskward.devcluster.tasks import Task
 
 routes = Blueprint("work", __name__, url_prefix="/api/queue/v1")
@@ -25,7 +24,6 @@ _WORKER = {"workerGroup": text(GENERIC), "workerId": text(GENERIC)}
 _CLAIM_WORK = record(_WORKER, {"tasks": integer(1, 32)})
 _CLAIM_TASK = record(_WORKER)
 _EXCEPTION = record({"reason": text(choices=list(EXCEPTION_REASONS))})
-_QUARANTINE = record({"quarantineUntil": instant}, {"quarantineInfo": text(longest=4000)})
 
 
 @routes.post("/claim-work/<pair:task_queue_id>")
@@ -81,70 +79,6 @@ def report_exception(task_id: str, run_id: int) -> Response:
     return _status(cluster().runs.report_exception(task_id, run_id, reason))
 
 
-@routes.get("/pending/<pair:task_queue_id>")
-def pending_tasks(task_queue_id: str) -> Response:
-    """Return how many runs wait for a worker."""
-    caller().require(f"queue:pending-count:{task_queue_id}")
-    provisioner_id, _, worker_type = task_queue_id.partition("/")
-    pending = _count("SELECT count(*) FROM pending_runs WHERE task_queue_id = ?", task_queue_id)
-    return reply(
-        {
-            "provisionerId": provisioner_id,
-            "workerType": worker_type,
-            "taskQueueId": task_queue_id,
-            "pendingTasks": pending,
-        }
-    )
-
-
-@routes.get("/task-queues/<pair:task_queue_id>/counts")
-def task_queue_counts(task_queue_id: str) -> Response:
-    """Return how many runs wait, and how many are claimed."""
-    caller().require(f"queue:pending-count:{task_queue_id}")
-    pending = _count("SELECT count(*) FROM pending_runs WHERE task_queue_id = ?", task_queue_id)
-    claimed = _count(
-        "SELECT count(*) FROM runs JOIN tasks USING (task_id) WHERE state = 'running' AND task_queue_id = ?",
-        task_queue_id,
-    )
-    return reply({"taskQueueId": task_queue_id, "pendingTasks": pending, "claimedTasks": claimed})
-
-
-@routes.get("/task-queues")
-def list_task_queues() -> Response:
-    """Return the queues that workers asked for work."""
-    caller().require("queue:list-task-queues")
-    return reply({"taskQueues": cluster().queue_workers.list_queues()})
-
-
-@routes.get("/provisioners/<provisioner_id>/worker-types/<worker_type>/workers")
-def list_workers(provisioner_id: str, worker_type: str) -> Response:
-    """Return the workers of a queue."""
-    caller().require(f"queue:list-workers:{provisioner_id}/{worker_type}")
-    workers = cluster().queue_workers.of_queue(f"{provisioner_id}/{worker_type}")
-    wanted = request.args.get("quarantined")
-    now = cluster().clock.now()
-    return reply(
-        {"workers": [one for one in workers if wanted is None or _quarantined(one, now) == (wanted == "true")]}
-    )
-
-
-@routes.get("/provisioners/<provisioner_id>/worker-types/<worker_type>/workers/<worker_group>/<worker_id>")
-def get_worker(provisioner_id: str, worker_type: str, worker_group: str, worker_id: str) -> Response:
-    """Return a worker."""
-    queue_id = f"{provisioner_id}/{worker_type}"
-    caller().require(f"queue:get-worker:{queue_id}/{worker_group}/{worker_id}")
-    return reply(cluster().queue_workers.get(queue_id, Worker(worker_group, worker_id)))
-
-
-@routes.put("/provisioners/<provisioner_id>/worker-types/<worker_type>/workers/<worker_group>/<worker_id>")
-def quarantine_worker(provisioner_id: str, worker_type: str, worker_group: str, worker_id: str) -> Response:
-    """Keep a worker from getting work."""
-    queue_id, worker = f"{provisioner_id}/{worker_type}", Worker(worker_group, worker_id)
-    until = parse_instant(body(_QUARANTINE)["quarantineUntil"])
-    caller().require(f"queue:quarantine-worker:{queue_id}/{_path(worker)}")
-    return reply(cluster().queue_workers.quarantine(queue_id, worker, until))
-
-
 def _wait_for_work(task_queue_id: str, worker: Worker, most: int) -> list[Claim]:
     deadline_s = time.monotonic() + cluster().settings.claim_wait_s
     idle = cluster().queue_workers.in_quarantine(task_queue_id, worker)
@@ -187,13 +121,3 @@ def _path(worker: Worker) -> str:
 
 def _with_offset(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds")
-
-
-def _count(query: str, task_queue_id: str) -> int:
-    with cluster().database.transaction() as db:
-        return int(db.execute(query, (task_queue_id,)).fetchone()[0])
-
-
-def _quarantined(worker: dict[str, Any], now: datetime) -> bool:
-    until = worker.get("quarantineUntil")
-    return until is not None and parse_instant(until) > now
