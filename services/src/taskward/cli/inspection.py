@@ -60,7 +60,7 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
     switches = {each.name: True for each in fields(ExecutorSettings) if each.name.startswith("enable_")}
     allowed = tuple(map(str, groups)) if isinstance(groups, list) else ()
     executor = ExecutorSettings(os_groups_allowed=allowed, **switches)  # type: ignore[arg-type]  # booleans, by names
-    docker = DockerSettings(allow_privileged=True, allow_disable_seccomp=True)
+    docker = DockerSettings(allow_privileged=True, allow_disable_seccomp=True, enable_dind=True)
     return replace(settings, executor=executor, docker=docker)
 
 
