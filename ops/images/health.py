@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """The health checks of docker-compose.yml, as the container's own user: ends with 0 when the role does its work.
 
-health answers PORT|SOCKET PATH    a web server says 200
-health listens SOCKET              somebody listens there; asks the kernel, so that nobody is called
-health reaches SOCKET              Redis takes connections: for those who have no door of their own
-health works DIRECTORY             a worker of this container holds its proof of life (taskward/core/locks.py)
+health answers PORT|SOCKET PATH          a web server says 200
+health answers HOST:PORT PATH DIRECTORY  so does one that wants a certificate; it is shown the role's own
+health listens SOCKET                    somebody listens there; asks the kernel, so that nobody is called
+health reaches SOCKET                    Redis takes connections: for those who have no door of their own
+health works DIRECTORY                   a worker of this container holds its proof of life (taskward/core/locks.py)
 """
 
 import fcntl
 import http.client
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,11 +20,9 @@ _TIMEOUT_S = 4.0
 _LISTENING = 0x10000  # the flag __SO_ACCEPTCON in /proc/net/unix
 
 
-def answers(address: str, path: str) -> bool:
-    """Whether the web server at a port of this container, or at a socket, says 200 to `path`."""
-    connection = http.client.HTTPConnection("127.0.0.1", int(address) if address.isdigit() else 80, timeout=_TIMEOUT_S)
-    if not address.isdigit():
-        connection.sock = _connected(address)
+def answers(address: str, path: str, certificates: str = "") -> bool:
+    """Whether the web server at a port of this container, at a socket, or at a host's port says 200 to `path`."""
+    connection = _secret(address, Path(certificates)) if certificates else _plain(address)
     connection.request("GET", path)
     return connection.getresponse().status == http.HTTPStatus.OK
 
@@ -51,6 +51,20 @@ def _names(address: str) -> tuple[str, str]:
     """Redis makes its socket under a hidden name first, which the kernel goes on to tell."""
     name = Path(address).name
     return name, f".{name}"
+
+
+def _plain(address: str) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", int(address) if address.isdigit() else 80, timeout=_TIMEOUT_S)
+    if not address.isdigit():
+        connection.sock = _connected(address)
+    return connection
+
+
+def _secret(address: str, home: Path) -> http.client.HTTPConnection:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(home / "authority.crt")
+    context.load_cert_chain(home / "own.crt", home / "own.key")
+    return http.client.HTTPSConnection(address, timeout=_TIMEOUT_S, context=context)
 
 
 def _connected(address: str) -> socket.socket:

@@ -42,12 +42,19 @@ def test_ports_are_published_on_loopback_only(cluster: Cluster, role: str) -> No
     assert addresses == ({"127.0.0.1"} if role in ON_LOOPBACK else set())
 
 
-def test_only_the_signer_has_the_keyholders_socket_and_only_the_uploader_the_signers(cluster: Cluster) -> None:
+def test_only_the_signer_has_the_keyholders_socket_and_secrets_have_one_reader(cluster: Cluster) -> None:
     assert _who_mounts(cluster, "run/keyholder") == {"keyholder", "signer"}
-    assert _who_mounts(cluster, "run/signer") == {"signer", "uploader"}
     assert _who_mounts(cluster, "keys") == {"keyholder"}
-    assert _who_mounts(cluster, "secrets/claimer") == {"claimer"}
+    for role in ("claimer", "executor", "gateway", "proxy", "signer", "uploader"):
+        assert _who_mounts(cluster, f"secrets/{role}") == {role}
     assert _who_mounts(cluster, "run/redis") == {"redis", "claimer", "executor", "uploader", "proxy", "gateway"}
+
+
+def test_signer_is_in_a_network_with_only_the_uploader_and_in_one_with_only_the_queue(cluster: Cluster) -> None:
+    found = {role: {name.partition("_")[2] for name in _addresses(cluster, role)} for role in ROLES}
+    assert {role for role in ROLES if "signing" in found[role]} == {"signer", "uploader"}
+    assert {role for role in ROLES if "verifying" in found[role]} == {"signer", "devcluster"}
+    assert found["signer"] == {"signing", "verifying"}
 
 
 def test_private_key_is_on_no_network(cluster: Cluster) -> None:
@@ -55,21 +62,42 @@ def test_private_key_is_on_no_network(cluster: Cluster) -> None:
     assert "eth" not in routes
 
 
-@pytest.mark.parametrize("role", ["executor", "claimer", "uploader", "gateway"])
-def test_nobody_reaches_the_signer_by_network(cluster: Cluster, role: str) -> None:
+PROBE = """
+import socket, ssl, sys
+try: print(socket.gethostbyname("signer.signing"))
+except OSError: print("no such name")
+for address in sys.argv[1:]:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        print(errno := probe.connect_ex((address, 60025)))
+        if errno == 0:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            try: print(context.wrap_socket(probe).recv(1))  # version 1.3 tells with the first bytes
+            except ssl.SSLError as error: print(error.reason)
+"""
+REFUSED = "111"
+
+
+@pytest.mark.parametrize("role", ["executor", "claimer", "gateway"])
+def test_nobody_else_has_a_way_to_the_signer(cluster: Cluster, role: str) -> None:
     """Not by name, and not by address: their networks are not connected."""
-    networks: dict[str, Any] = cluster.container("signer")["NetworkSettings"]["Networks"]
-    (address,) = (each["IPAddress"] for each in networks.values())
-    probe = (
-        "import socket, sys\n"
-        "try: print(socket.gethostbyname('signer'))\n"
-        "except OSError: print('no such name')\n"
-        "with socket.socket() as s:\n"
-        "    s.settimeout(1)\n"
-        "    print(s.connect_ex((sys.argv[1], 80)) == 111)\n"
-    )
-    _, output = cluster.inside(role, "python", "-c", probe, address)
-    assert output.split("\n")[:2] == ["no such name", "False"], "an answer, be it a refusal, would mean a way there"
+    _, output = cluster.inside(role, "python", "-c", PROBE, *_addresses(cluster, "signer").values())
+    name, *answers = output.splitlines()
+    assert name == "no such name"
+    assert not {"0", REFUSED} & set(answers), "an answer, be it a refusal, would mean a way there"
+
+
+def test_queue_that_the_signer_asks_finds_no_listener_there(cluster: Cluster) -> None:
+    (address,) = (each for name, each in _addresses(cluster, "signer").items() if name.endswith("_verifying"))
+    _, output = cluster.inside("devcluster", "python", "-c", PROBE, address)
+    assert output.splitlines() == ["no such name", REFUSED]
+
+
+def test_uploader_is_nobody_to_the_signer_without_its_certificate(cluster: Cluster) -> None:
+    (address,) = (each for name, each in _addresses(cluster, "signer").items() if name.endswith("_signing"))
+    _, output = cluster.inside("uploader", "python", "-c", PROBE, address)
+    assert output.splitlines() == [address, "0", "TLSV13_ALERT_CERTIFICATE_REQUIRED"]
 
 
 def test_task_finds_neither_sockets_nor_secrets(cluster: Cluster) -> None:
@@ -84,6 +112,12 @@ def test_task_finds_neither_sockets_nor_secrets(cluster: Cluster) -> None:
     for absent in ("keys", "run/signer"):
         assert f"'{absent}': No such file or directory" in log
     assert "ServerVersion" not in log
+
+
+def _addresses(cluster: Cluster, role: str) -> dict[str, str]:
+    """By the full names of its networks."""
+    networks: dict[str, Any] = cluster.container(role)["NetworkSettings"]["Networks"]
+    return {name: each["IPAddress"] for name, each in networks.items()}
 
 
 def _who_mounts(cluster: Cluster, path: str) -> set[str]:

@@ -14,6 +14,7 @@ from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.devworker import PORTS, register, sections
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError
+from taskward.cli.introduction import Party, introduce
 from taskward.cli.places import DEV_CONFIG
 from taskward.cli.provision import provision, replace
 from taskward.cli.toml import document
@@ -23,6 +24,9 @@ from taskward.core.settings import Settings
 _EX_CONFIG: Final = 64
 SHELVES: Final = ("caches", "container-caches", "downloads", "images", "unpacked")
 """The executor's own, which it makes itself where nobody has to mount them."""
+SIGNER: Final = "signer.signing"
+"""The signer's name on the one network that it has with the uploaders; it listens there and nowhere else."""
+SIGNER_PORT: Final = 60025
 
 
 def prepare(state_dir: Path, gateway_url: str, most_executors: int, most_uploaders: int) -> None:
@@ -42,6 +46,9 @@ def prepare(state_dir: Path, gateway_url: str, most_executors: int, most_uploade
     ensure_directories(state_dir)
     for shelf in SHELVES:
         (state_dir / shelf).mkdir(mode=0o700, exist_ok=True)
+    signer = Party("signer", SIGNER, state_dir / "secrets/signer")
+    uploader = Party("uploader", "uploader", state_dir / "secrets/uploader")
+    introduce((signer, uploader))
     config = state_dir / DEV_CONFIG
     if not config.exists():
         token = state_dir / "dev-access-token"
@@ -50,10 +57,18 @@ def prepare(state_dir: Path, gateway_url: str, most_executors: int, most_uploade
             state_dir,
             f"http://devcluster:{PORTS['devcluster']}",
             most_executors,
-            uploader={"processes": most_uploaders},
+            uploader={
+                "processes": most_uploaders, "signer_url": f"https://{signer.name}:{SIGNER_PORT}",
+                "signer_ca_file": uploader.authority, "signer_certificate_file": uploader.certificate,
+                "signer_key_file": uploader.key,
+            },
+            signer={
+                "listen": f"{signer.name}:{SIGNER_PORT}", "allowed_clients": [uploader.name],
+                "client_ca_file": signer.authority, "certificate_file": signer.certificate, "key_file": signer.key,
+            },
             gateway={"host": "0.0.0.0", "port": PORTS["gateway"], "public_url": gateway_url},  # noqa: S104 - of its container
             proxy={"port": PORTS["proxy"], "container": "auto", "container_port": 80},
-        )
+        )  # fmt: skip
         replace(config, document(file), user_of("supervisor"), 0o644)
     provision(Settings.load(config))
 

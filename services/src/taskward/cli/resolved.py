@@ -143,13 +143,16 @@ def _container_port(settings: Settings, port: int) -> int | None:
 def _signer(settings: Settings) -> dict[str, Any]:
     layout = settings.layout
     known = asdict(settings.environment)
-    return {
+    door = {
         "socket": layout.signer_socket,
         "socket_mode": _socket_mode(),
+        "allowed_users": [user_of("uploader")],
+    }
+    return {
+        **({} if "listen" in _given(settings, "signer") else door),
         "state_dir": layout.state_dir / "signer",
         "keyholder_socket": layout.keyholder_socket,
         "public_keys_dir": layout.state_dir / "public-keys",
-        "allowed_users": [user_of("uploader")],
         "environment": {_CAMEL[name]: value for name, value in known.items() if value},
     }
 
