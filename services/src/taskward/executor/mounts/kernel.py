@@ -5,6 +5,7 @@ mount_setattr``.
 """
 
 import ctypes
+import errno
 import os
 import struct
 from pathlib import Path
@@ -65,8 +66,28 @@ def detach(place: Path) -> None:
     Raises:
         OSError: nothing is mounted there.
     """
-    if _libc.umount2(os.fsencode(place), _DETACH | _NO_FOLLOW):
+    if _libc.umount2(os.fsencode(place), _DETACH | _NO_FOLLOW) == 0:
+        return
+    if ctypes.get_errno() != errno.ENAMETOOLONG:
         _fail()
+    fd = _open_far(place)
+    try:
+        if _libc.umount2(f"/proc/self/fd/{fd}".encode(), _DETACH):
+            _fail()
+    finally:
+        os.close(fd)
+
+
+def _open_far(place: Path) -> int:
+    """A directory whose path is too long for a system call: a task may have moved it there."""
+    fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in place.parts[1:]:
+        try:
+            deeper = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = deeper
+    return fd
 
 
 def _set(tree: int, attributes: int, user_namespace: int = 0) -> None:

@@ -68,6 +68,8 @@ class Places:
     @contextmanager
     def _parent(self, place: str) -> Iterator[tuple[int, str]]:
         """The directory that `place` is in, with all above it made, and the last part of the name."""
+        if place == "/":
+            raise Refused("cannot mount on /, which is not the task's")
         inside = place.startswith(f"{self._home}/")
         top = self._home if inside else "/"
         *above, name = PurePosixPath(place).relative_to(top).parts

@@ -162,4 +162,5 @@ def _content(content: Mapping[str, Any]) -> Content:
 
 def place(mount: Mount, home: str) -> str:
     """Where it goes: absolute, without ``.`` and ``..``; relative paths begin in the task directory `home`."""
-    return posixpath.normpath(posixpath.join(home, mount.path))
+    path = posixpath.normpath(posixpath.join(home, mount.path))
+    return f"/{path.lstrip('/')}"  # two slashes in front mean something of their own to POSIX

@@ -1,5 +1,6 @@
 """What is mounted now, from the kernel's own table; and how to take it away again."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Final
 from taskward.executor.mounts import kernel
 
 _TABLE: Final = Path("/proc/self/mountinfo")
-_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
+_ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
 
 
 def detach_below(directory: Path) -> None:
@@ -39,11 +40,11 @@ def _detach(wanted: Callable[[str, str], bool]) -> None:
 
 def _mounts() -> Iterator[tuple[str, str]]:
     """What part of its file system is shown, and where."""
-    for line in _TABLE.read_text(errors="surrogateescape").splitlines():
-        fields = line.split(" ")
+    for line in _TABLE.read_bytes().split(b"\n")[:-1]:
+        fields = line.split(b" ")
         yield _plain(fields[3]), _plain(fields[4])
 
 
-def _plain(text: str) -> str:
-    """Blanks and the like are written as octal numbers."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
+def _plain(text: bytes) -> str:
+    """Blanks and line feeds are written as octal numbers; the other ends of lines that Unicode has are not."""
+    return os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), text))
