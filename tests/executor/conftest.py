@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from executor.bench import Bench
+from executor.holding import Holding
 from simulators.redis import RedisServer
 
 
@@ -33,6 +34,18 @@ def bench(redis_server: RedisServer, state_dir: Path) -> Iterator[Bench]:
     redis_server.flush()
     with Bench(redis_server, state_dir) as bench:
         yield bench
+
+
+@pytest.fixture
+def shells_dir(bench: Bench) -> None:
+    bench.layout.shells.mkdir(parents=True, mode=0o750)
+
+
+@pytest.fixture
+def holding(bench: Bench, shells_dir: None) -> Iterator[Holding]:
+    task = Holding(bench)
+    yield task
+    task.leave()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,89 +1,16 @@
-"""Interactive shells as the executor offers them: who they are, where they run, when they end."""
+"""Interactive shells as the executor offers them: who they are, where they run, who may know of them."""
 
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from executor.bench import Bench, JobProcess
-from executor.terminal import INTERACTIVE, Shell, connect
+from executor.bench import Bench
+from executor.holding import ARTIFACT, Holding
 from taskward.core import keys
-from taskward.core.shell import LARGEST_MESSAGE, PROCESS_DIED, TASK_ENDED, Attach, Ended, Exited, Open, Refused, encode
-from taskward.executor.sweep import Sweep
-
-HOLD = [["/bin/bash", "-c", "echo holding; while [ ! -e end ]; do sleep 0.05; done"]]
-ARTIFACT = "private/generic-worker/shell.html"
-
-
-class Holding:
-    """A task that runs until it is told to end, and offers shells."""
-
-    def __init__(self, bench: Bench, env: Mapping[str, str] | None = None) -> None:
-        self.bench = bench
-        self.run = bench.claim(
-            {
-                "command": HOLD,
-                "maxRunTime": 60,
-                "features": {"interactive": True},
-                "env": {"COLOR": "blue", **(env or {})},
-            }
-        )
-        self.job: JobProcess = bench.start(self.run)
-        self.socket = bench.layout.shell_socket(self.run)
-        self._shells: list[Shell] = []
-        bench.wait_for_line(self.run, "holding")
-
-    @property
-    def uid(self) -> int:
-        return self.bench.layout.task_directory(self.run).stat().st_uid
-
-    def shell(self, wish: Open | Attach = INTERACTIVE) -> Shell:
-        self._shells.append(Shell(self.socket, wish))
-        return self._shells[-1]
-
-    def reference(self) -> tuple[str, str]:
-        """Name and address of what leads to the shell."""
-        record = self.bench.records.read(self.run)
-        assert record is not None
-        found = next(each for each in record.references if each.name == ARTIFACT)
-        return found.content_type, found.url
-
-    def end(self) -> None:
-        (self.bench.layout.task_directory(self.run) / "end").touch()
-
-    def leave(self) -> None:
-        for shell in self._shells:
-            shell.vanish()
-        if self.bench.is_alive(self.job.pid):
-            self.end()
-            self.job.wait()
-
-
-@pytest.fixture
-def shells_dir(bench: Bench) -> None:
-    bench.layout.shells.mkdir(parents=True, mode=0o750)
-
-
-@pytest.fixture
-def holding(bench: Bench, shells_dir: None) -> Iterator[Holding]:
-    task = Holding(bench)
-    yield task
-    task.leave()
-
-
-def gone(pid: int) -> bool:
-    return not Bench.is_alive(pid)
-
-
-def pid_of(shell: Shell) -> int:
-    """The shell's own number, as it tells."""
-    shell.type("echo p''id=$$ e''nd\r")
-    said = shell.read_until(" end\r\n")
-    return int(said.split("pid=")[-1].split(" ")[0])
+from taskward.core.shell import Exited, Open, Refused
 
 
 def test_a_shell_is_the_tasks_own_user_in_its_directory_with_its_variables(holding: Holding) -> None:
@@ -136,55 +63,6 @@ def test_a_signal_is_told_as_shells_do(holding: Holding) -> None:
     assert shell.told() == Exited(137)
 
 
-def test_a_shell_that_is_not_wanted_any_more_is_hung_up(holding: Holding) -> None:
-    shell = holding.shell()
-    pid = pid_of(shell)
-    shell.end()
-    Bench.wait_until(lambda: gone(pid))
-
-
-def test_a_shell_that_ignores_hanging_up_is_killed(holding: Holding) -> None:
-    shell = holding.shell()
-    shell.type("trap '' HUP TERM\r")
-    pid = pid_of(shell)
-    shell.end()
-    Bench.wait_until(lambda: gone(pid))
-
-
-def test_a_shell_outlives_a_gateway_that_was_killed(holding: Holding) -> None:
-    shell = holding.shell()
-    shell.type("kept=here\r")
-    pid = pid_of(shell)
-    session = shell.session
-    shell.vanish()
-
-    again = holding.shell(Attach(session))
-    again.type("echo still $kept\r")
-    assert "still here" in again.read_until("still here")
-    assert pid_of(again) == pid
-
-
-def test_a_shell_that_ended_while_nobody_listened_still_tells_its_exit_code(holding: Holding) -> None:
-    shell = holding.shell()
-    session, pid = shell.session, pid_of(shell)
-    shell.type("sleep 0.2; echo last words; exit 5\r")
-    shell.vanish()
-    Bench.wait_until(lambda: gone(pid))
-
-    again = holding.shell(Attach(session))
-    assert "last words" in again.read_until("last words")
-    assert again.told() == Exited(5)
-
-
-def test_a_shell_waits_only_as_long_as_it_was_told(holding: Holding) -> None:
-    shell = holding.shell(Open((), terminal=True, resume_s=0.2))
-    session, pid = shell.session, pid_of(shell)
-    shell.vanish()
-
-    Bench.wait_until(lambda: gone(pid))
-    assert isinstance(holding.shell(Attach(session)).answer, Refused)
-
-
 def test_a_program_can_have_pipes_instead_of_a_terminal(holding: Holding) -> None:
     shell = holding.shell(Open(("sh", "-c", "cat; echo oops > /dev/stderr; exit 4"), terminal=False, resume_s=0))
     stdin, stdout, stderr = shell.descriptors
@@ -214,45 +92,6 @@ def test_a_program_that_does_not_exist_is_refused(holding: Holding) -> None:
     answer = holding.shell(Open(("no-such-program",), terminal=True, resume_s=0)).answer
     assert isinstance(answer, Refused)
     assert "no-such-program" in answer.reason
-
-
-def test_ten_shells_are_the_most(holding: Holding) -> None:
-    shells = [holding.shell() for _ in range(10)]
-    assert all(shell.session for shell in shells)
-
-    answer = holding.shell().answer
-    assert isinstance(answer, Refused)
-    assert answer.busy
-
-    shells[0].type("exit\r")
-    assert shells[0].told() == Exited(0)
-    assert holding.shell().session
-
-
-def test_shells_end_with_the_task_and_are_told(holding: Holding) -> None:
-    shell = holding.shell()
-    shell.type("sleep 1000 & disown\r")
-    pid_of(shell)
-    uid = holding.uid
-    holding.end()
-
-    assert shell.told() == Ended(TASK_ENDED)
-    assert holding.job.wait() == 0
-    assert holding.bench.result(holding.run).outcome.succeeded
-    assert not holding.bench.processes_of(uid) or uid == os.getuid()
-    assert not holding.socket.exists()
-
-
-def test_shells_die_with_the_job_process(holding: Holding) -> None:
-    shell = holding.shell()
-    pid = pid_of(shell)
-    holding.job.kill()
-
-    assert shell.told() in (Ended(PROCESS_DIED), None)
-    Bench.wait_until(lambda: gone(pid))
-    holding.bench.start(holding.run).wait()
-    assert holding.bench.result(holding.run).outcome.reason == "worker-shutdown"
-    assert not holding.socket.exists()
 
 
 def test_the_secret_opens_the_run_until_the_task_ends(holding: Holding) -> None:
@@ -300,89 +139,3 @@ def test_no_payload_artifact_takes_the_pages_name(bench: Bench, shells_dir: None
     artifact = {"type": "file", "path": "x", "name": ARTIFACT}
     result = bench.run([["touch", "x"]], features={"interactive": True}, artifacts=[artifact])
     assert "will be uploaded later by Interactive" in result.log
-
-
-def test_sockets_of_runs_that_are_over_are_swept(bench: Bench, shells_dir: None) -> None:
-    left = bench.layout.shells / "AAAAAAAAQAaAAAAAAAAAAA-0.sock"
-    left.touch()
-    Sweep(bench.settings, bench.records).run()
-    assert not left.exists()
-
-
-@pytest.mark.root
-def test_the_tasks_own_user_cannot_ask_for_a_shell(holding: Holding) -> None:
-    shell = holding.shell()
-    probe = (
-        "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\\n"
-        f"try: s.connect('{holding.socket}')\\n"
-        "except OSError as error: print('refu' + 'sed', type(error).__name__)"
-    )
-    shell.type(f'printf "%b" "{probe}" | python3\r')
-    assert "refused PermissionError" in shell.read_until("refused P")
-
-
-@pytest.mark.root
-def test_a_stranger_is_turned_away_even_where_the_socket_is_open_to_all(holding: Holding) -> None:
-    for path, mode in ((holding.socket.parent, 0o755), (holding.socket, 0o666)):
-        path.chmod(mode)
-    holding.socket.parent.parent.chmod(0o755)
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-            connection = connect(holding.socket)
-            connection.send(encode(INTERACTIVE))
-            os.write(writing, connection.recv(LARGEST_MESSAGE) or b"nothing")
-        except OSError as error:
-            os.write(writing, type(error).__name__.encode())
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        assert answer.read() in (b"nothing", b"BrokenPipeError", b"ConnectionResetError")
-
-
-@pytest.mark.parametrize(
-    "junk",
-    [
-        b"\x00", b"{}", b"[]", b"null", b'{"type": "Open"}', b'{"type": "__init__"}', b"[" * 15000, b"x" * 60000,
-        b'{"type": "Open", "argv": "sh", "terminal": true, "resume_s": 1}',
-        b'{"type": "Open", "argv": [], "terminal": true, "resume_s": "1"}',
-        b'{"type": "Open", "argv": [], "terminal": true, "resume_s": 1, "uid": 0}',
-        b'{"type": "Exited", "exit_code": 0}', b'{"type": "End"}', b'{"type": "Attach", "session": "../x"}',
-    ],
-    ids=lambda junk: junk[:40].decode(errors="replace"),
-)  # fmt: skip
-def test_junk_from_the_gateway_costs_only_its_own_connection(holding: Holding, junk: bytes) -> None:
-    with connect(holding.socket) as connection:
-        connection.send(junk)
-        answer = connection.recv(LARGEST_MESSAGE)
-        assert answer == b"" or b"Refused" in answer
-    assert holding.shell().session
-
-
-def test_a_connection_is_one_shell(holding: Holding) -> None:
-    shell = holding.shell()
-    shell.connection.send(encode(INTERACTIVE))
-    assert shell.told() is None
-
-
-def test_silent_connections_do_not_keep_others_out_for_ever(holding: Holding) -> None:
-    silent = [connect(holding.socket) for _ in range(60)]
-    for connection in silent:
-        connection.close()
-    time.sleep(0.1)
-    assert holding.shell().session
-
-
-def test_a_job_that_is_told_to_stop_ends_its_shells(holding: Holding) -> None:
-    shell = holding.shell()
-    pid_of(shell)
-    holding.job.terminate()
-    assert shell.told() == Ended(TASK_ENDED)
-    holding.job.wait()
-    assert holding.bench.result(holding.run).outcome.reason == "worker-shutdown"
