@@ -274,3 +274,30 @@ def test_latest_run_is_the_one_that_counts(queue: Any, task_queue: Any, task_id:
         queue.latestArtifactInfo(task_id, "public/x")
     assert error.value.status_code == 404
     assert queue.artifactInfo(task_id, 0, "public/x")["contentType"] == "text/plain"
+
+
+def test_link_needs_no_content_type_and_keeps_that_of_the_reference(queue: Any, task_queue: Any, task_id: str) -> None:
+    expires = taskcluster.fromNowJSON("1 day")
+    link = {"storageType": "link", "expires": expires, "artifact": "public/other"}
+    reference = {"storageType": "reference", "contentType": "text/x", "url": "https://x/", "expires": expires}
+    task_queue.createArtifact(task_id, 0, "public/new", link)
+    task_queue.createArtifact(task_id, 0, "public/old", reference)
+    task_queue.createArtifact(task_id, 0, "public/old", {**link, "contentType": "text/y"})
+    kinds = {one["name"]: one["contentType"] for one in queue.listArtifacts(task_id, 0)["artifacts"]}
+    assert kinds == {"public/new": "application/binary", "public/old": "text/x"}
+
+
+def test_length_is_that_of_the_first_call(queue: Any, task_queue: Any, task_id: str) -> None:
+    body = {"storageType": "s3", "contentType": "text/x", "expires": taskcluster.fromNowJSON("1 day")}
+    task_queue.createArtifact(task_id, 0, "public/a", {**body, "contentLength": 5})
+    task_queue.createArtifact(task_id, 0, "public/a", {**body, "contentLength": 6})
+    assert queue.artifactInfo(task_id, 0, "public/a")["contentLength"] == 5
+
+
+def test_expired_artifact_is_gone(queue: Any, task_queue: Any, task_id: str) -> None:
+    body = {"storageType": "s3", "contentType": "text/x", "expires": taskcluster.fromNowJSON("-1 minute")}
+    task_queue.createArtifact(task_id, 0, "public/a", body)
+    for call in (queue.getArtifact, queue.artifact):
+        with pytest.raises(TaskclusterRestFailure) as error:
+            call(task_id, 0, "public/a")
+        assert (error.value.status_code, error.value.body["code"]) == (410, "ResourceExpired")

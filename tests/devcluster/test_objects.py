@@ -164,6 +164,15 @@ def test_another_upload_of_the_same_name_is_a_conflict(server: DevCluster, creat
     assert error.value.status_code == 409
 
 
+def test_upload_is_finished_under_its_own_project_and_id(server: DevCluster, created: dict[str, Any]) -> None:
+    root, other = server.client(taskcluster.Object), {**created, "uploadId": taskcluster.slugId()}
+    begin(root, created, dataInline={"contentType": "a/b", "objectData": ""})
+    assert status_of(finish, root, {**created, "projectId": "other"}, b"") == 400
+    assert status_of(finish, root, other, b"") == 409
+    finish(root, created, b"")
+    finish(root, other, b"")  # as good as a repeat, since the hashes are the same
+
+
 def test_finished_object_keeps_its_hashes(objects: Any, created: dict[str, Any]) -> None:
     begin(objects, created, dataInline={"contentType": "a/b", "objectData": ""})
     finish(objects, created, b"")

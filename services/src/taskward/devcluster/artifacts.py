@@ -1,5 +1,6 @@
 """Artifacts: what a run leaves behind, by name, in one of five types of storage."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from taskward.devcluster.tasks import Run, Task, Tasks
 #: A URL for an upload is announced to live so long; it lives ten seconds more.
 UPLOAD_LIFETIME = timedelta(minutes=45)
 _SIGNATURE_LIFETIME = UPLOAD_LIFETIME + timedelta(seconds=10)
+_OBJECT_UPLOAD_LIFETIME = timedelta(hours=24)
 #: How long after an exception artifacts may still be added, and how far ``expires`` may lie back.
 _EXCEPTION_GRACE = timedelta(minutes=25)
 _EXPIRES_DRIFT = timedelta(minutes=15)
@@ -41,7 +43,7 @@ _BODIES = {
     "s3": _body({"contentType": _CONTENT_TYPE}, {"contentLength": integer(0, 2**53)}),
     "object": _body({"contentType": _CONTENT_TYPE}, {"contentLength": integer(0, 2**53)}),
     "reference": _body({"contentType": _CONTENT_TYPE, "url": text(r"[^\s:]+:.+")}),
-    "link": _body({"contentType": _CONTENT_TYPE, "artifact": text(longest=LONGEST_NAME)}),
+    "link": _body({"artifact": text()}, {"contentType": _CONTENT_TYPE}),
     "error": _body({"message": text(longest=4096), "reason": text(choices=_REASONS)}),
 }
 
@@ -115,13 +117,15 @@ class Artifacts:
         with self._database.transaction():
             artifact = self.find(task_id, run_id, name)
             if artifact is None:
-                raise ResourceNotFound("Artifact not found")
+                raise ResourceNotFound(f"Artifact with taskId `{task_id}`, runId {run_id}, name `{name}` not found")
             if artifact.storage_type != "object":
-                raise InputError("Artifact storageType must be object")
+                raise InputError("Only object artifacts can be finished")
+            if artifact.present:
+                return
             if artifact.details["uploadId"] != upload_id:
-                raise InputError("Invalid uploadId")
+                raise InputError("given uploadId does not match that for the artifact")
             if not self._objects.load(artifact.details["objectName"]).finished:
-                raise InputError("Artifact was not uploaded: call object.finishUpload first")
+                raise InputError("Object storing artifact data does not exist: call object.finishUpload first")
             self._save(replace(artifact, present=True))
 
     def find(self, task_id: str, run_id: int, name: str) -> Artifact | None:
@@ -179,17 +183,18 @@ class Artifacts:
             run.run_id,
             name,
             body["storageType"],
-            body.get("contentType", "application/json"),
+            body.get("contentType", "application/binary"),
             body.get("contentLength"),
             _details(task.task_id, run.run_id, name, body),
             expires,
             body["storageType"] != "object",
         )
         existing = self.find(task.task_id, run.run_id, name)
-        if existing:
-            _check_same(existing, wanted)
         if wanted.storage_type == "object":
             self._reserve(task, wanted)
+        if existing:
+            _check_same(existing, wanted)
+            wanted = replace(wanted, content_type=existing.content_type, content_length=existing.content_length)
         self._save(wanted)
         return wanted
 
@@ -225,15 +230,18 @@ class Artifacts:
                 "projectId": project_id,
                 "uploadId": details["uploadId"],
                 "expires": write_instant(artifact.expires),
-                "credentials": self.object_credentials(f"object:upload:{project_id}:{name}"),
+                "credentials": self.object_credentials(
+                    f"artifact-upload/{artifact.task_id}/{artifact.run_id}",
+                    f"object:upload:{project_id}:{name}",
+                    min(artifact.expires, self._clock.now() + _OBJECT_UPLOAD_LIFETIME),
+                ),
             }
         return reply
 
-    def object_credentials(self, scope: str) -> dict[str, str]:
-        """Return credentials with one scope for the object service, good for as long as an upload."""
-        now = self._clock.now()
+    def object_credentials(self, client_id: str, scope: str, expires: datetime) -> dict[str, str]:
+        """Return credentials with one scope for the object service."""
         issuer = self._clients.load(QUEUE_CLIENT_ID)
-        return create_temporary(issuer, f"artifact/{new_slug()}", [scope], now, now + UPLOAD_LIFETIME)
+        return create_temporary(issuer, client_id, [scope], self._clock.now(), expires)
 
 
 def is_public(name: str) -> bool:
@@ -257,12 +265,18 @@ def _details(task_id: str, run_id: int, name: str, body: dict[str, Any]) -> dict
 
 
 def _check_same(existing: Artifact, wanted: Artifact) -> None:
-    types = (existing.storage_type, wanted.storage_type)
-    same_type = types[0] == types[1] or types == ("reference", "link")
-    if not same_type or existing.content_type != wanted.content_type or existing.expires > wanted.expires:
+    """An artifact stays what it is, but a reference may get another URL or become a link, and all may live longer."""
+    before, after = existing.storage_type, wanted.storage_type
+    same_type = existing.content_type == wanted.content_type or after == "link"
+    same_content = before == after and (after == "reference" or existing.details == wanted.details)
+    becomes_link = (before, after) == ("reference", "link")
+    if not (same_type and (same_content or becomes_link)) or existing.expires > wanted.expires:
+        known = {
+            "storageType": before,
+            "contentType": existing.content_type,
+            "expires": write_instant(existing.expires),
+        }
         raise RequestConflict(
-            "Artifact already exists, with different type or later expiration\n\nExisting artifact "
-            f"information: {existing.storage_type}, {existing.content_type}, {write_instant(existing.expires)}"
+            "Artifact already exists with different properties, and none of the allowed exceptions apply: "
+            + json.dumps(known, indent=2)
         )
-    if existing.storage_type not in ("reference", "object") and existing.details != wanted.details:
-        raise RequestConflict("Artifact already exists, with different contentType or error message")

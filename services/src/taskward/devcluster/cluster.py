@@ -64,7 +64,7 @@ class Cluster:
         self.claims = Claims(database, tasks, self.clients, clock, settings.claim_timeout)
         self.queue_workers = QueueWorkers(database, clock)
         self.artifacts = Artifacts(database, tasks, self.objects, self.clients, self.urls, clock)
-        self.reading = Reading(self.artifacts, self.objects, self.urls)
+        self.reading = Reading(self.artifacts, self.objects, self.urls, clock)
         self.resolver = Resolver(database, tasks, self.runs, clock, settings.deadline_delay)
 
     def _callers_url(self) -> str:

@@ -103,12 +103,15 @@ class Objects:
     def finish_upload(self, name: str, body: dict[str, Any]) -> None:
         """Make an object readable; the body has the shape ``FINISH_UPLOAD``. May be repeated.
 
-        Raises ``ResourceNotFound``, and ``RequestConflict`` for another upload or other hashes.
+        Raises ``ResourceNotFound``, ``InputError`` for another project, and ``RequestConflict`` for other hashes
+        or, of what is not finished, another upload.
         """
         with self._database.transaction() as db:
             known = self.load(name)
-            if (known.project_id, known.upload_id) != (body["projectId"], body["uploadId"]):
-                raise RequestConflict("Object was uploaded with another projectId or uploadId")
+            if known.project_id != body["projectId"]:
+                raise InputError(f'Object "{name}" does not have projectId {body["projectId"]}')
+            if not known.finished and known.upload_id != body["uploadId"]:
+                raise RequestConflict(f'Object "{name}" does not have uploadId {body["uploadId"]}')
             self._add_hashes(known, body.get("hashes", {}))
             db.execute("UPDATE objects SET finished = 1 WHERE name = ?", (name,))
 

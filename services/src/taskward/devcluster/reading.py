@@ -5,20 +5,23 @@ from datetime import timedelta
 from typing import Any
 
 from taskward.devcluster.artifacts import Artifact, Artifacts
-from taskward.devcluster.errors import InputError, ResourceNotFound
+from taskward.devcluster.clock import Clock
+from taskward.devcluster.errors import InputError, ResourceExpired, ResourceNotFound
 from taskward.devcluster.objects import Objects
 from taskward.devcluster.signed_urls import PUBLIC_BUCKET, SignedUrls
 
 _LIFETIME = timedelta(minutes=30)
+_DOWNLOAD_LIFETIME = timedelta(hours=1)
 
 
 class Reading:
     """Finds artifacts for readers."""
 
-    def __init__(self, artifacts: Artifacts, objects: Objects, urls: SignedUrls) -> None:
+    def __init__(self, artifacts: Artifacts, objects: Objects, urls: SignedUrls, clock: Clock) -> None:
         self._artifacts = artifacts
         self._objects = objects
         self._urls = urls
+        self._clock = clock
 
     def load(self, task_id: str, run_id: int, name: str) -> Artifact:
         """Return an artifact that can be read; raises ``ResourceNotFound``."""
@@ -31,15 +34,17 @@ class Reading:
         """Return the artifact at the end of a chain of links.
 
         ``permit`` is called with each name on the way and raises when the reader may not read it.
-        Raises ``ResourceNotFound``, and ``InputError`` when the links make a circle.
+        Raises ``ResourceNotFound``, ``ResourceExpired``, and ``InputError`` when the links make a circle.
         """
         passed: set[str] = set()
         while True:
             if name in passed:
-                raise InputError("Artifact links form a cycle: " + ", ".join(sorted(passed)))
+                raise InputError("Artifact leads to a link cycle: " + ", ".join(sorted(passed)))
             passed.add(name)
             permit(name)
             artifact = self.load(task_id, run_id, name)
+            if artifact.expires < self._clock.now():
+                raise ResourceExpired("Artifact expired")
             if artifact.storage_type != "link":
                 return artifact
             name = artifact.details["artifact"]
@@ -62,5 +67,7 @@ class Reading:
         if artifact.storage_type != "object":
             return {"storageType": artifact.storage_type, "url": self.url(artifact)}
         name = artifact.details["objectName"]
-        credentials = self._artifacts.object_credentials(f"object:download:{name}")
+        client_id = f"artifact-download/{artifact.task_id}/{artifact.run_id}"
+        expires = self._clock.now() + _DOWNLOAD_LIFETIME
+        credentials = self._artifacts.object_credentials(client_id, f"object:download:{name}", expires)
         return {"storageType": "object", "name": name, "credentials": credentials}

@@ -24,7 +24,7 @@ def finish_upload(name: str) -> Response:
     wish = body(FINISH_UPLOAD)
     caller().require(f"object:upload:{wish['projectId']}:{name}")
     cluster().objects.finish_upload(name, wish)
-    return Response(status=204)
+    return reply({})
 
 
 @routes.put("/start-download/<any_text:name>")
