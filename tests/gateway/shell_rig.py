@@ -26,6 +26,7 @@ from taskward.core.shell import (
     Open,
     Opened,
     Refused,
+    Show,
     decode,
     encode,
 )
@@ -72,7 +73,10 @@ class Shell:
 
 
 class Task:
-    """A run that offers shells; `received` is what the gateway has asked for."""
+    """A run that offers shells; `received` is what the gateway has asked for.
+
+    `lists` and `shows` are the scripts behind its displays.
+    """
 
     def __init__(self, gateway: Gateway, redis: Any, run_id: int = 0) -> None:
         self.run = RunId(TASK_ID, run_id)
@@ -81,6 +85,7 @@ class Task:
         self.received: list[Message] = []
         self.shells: dict[str, Shell] = {}
         self.refusal: Refused | None = None
+        self.lists, self.shows = "printf ':7.0\\t320x200\\n'", "cat"
         self._connections: list[socket.socket] = []
         self._port = gateway.port
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -123,6 +128,9 @@ class Task:
         children = " ".join(lists).split()
         return any(Path(f"/proc/{pid}/wchan").read_text() == "wait_woken" for pid in children)
 
+    def display(self, query: str = "display=:7") -> "WebSocket":
+        return WebSocket(self._port, f"/shell/{self.secret}/display.sock?{query}")
+
     def streams(self, *argv: str, tty: bool = False) -> "Streams":
         words = "".join(f"&command={word}" for word in argv)
         return Streams(self._port, f"/shell/{self.secret}/shell.sock?tty={'true' if tty else 'false'}{words}")
@@ -153,8 +161,11 @@ class Task:
                     return
                 descriptors = shell.again()
             else:
-                assert isinstance(wish, Open)
-                shell = Shell(wish.argv, terminal=wish.terminal)
+                assert isinstance(wish, Open | Show)
+                if isinstance(wish, Open):
+                    shell = Shell(wish.argv, terminal=wish.terminal)
+                else:
+                    shell = Shell(("sh", "-c", self.shows if wish.display else self.lists), terminal=False)
                 self.shells[shell.name] = shell
                 descriptors = shell.descriptors
             socket.send_fds(connection, [encode(Opened(shell.name))], descriptors)
@@ -252,6 +263,10 @@ class Streams(WebSocket):
 
     def send(self, kind: int, data: bytes = b"") -> None:
         self.socket.send_binary(bytes([kind]) + data)
+
+    def send_without_end(self) -> None:
+        while True:
+            self.send(0, bytes(100_000))
 
     def take(self, data: bytes) -> None:
         if data[0] == 1:

@@ -4,8 +4,10 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import websocket
 
 from gateway.conftest import StartGateway
 from gateway.rig import Gateway, eventually
@@ -212,6 +214,44 @@ def test_version_1_can_pause(task: Task) -> None:
         streams.send(100)
         streams.until_closed()
         assert streams.output.endswith(b"300000\n")
+
+
+def test_version_1_is_told_to_wait_while_the_shell_does_not_read(task: Task, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with task.streams("sh", "-c", f"until+test+-e+{gate}%3B+do+sleep+0.02%3B+done%3B+wc+-c") as streams:
+        streams.send(0, b"x" * 100_000)
+        while len(streams.others) < 2:
+            assert streams.receive()
+        streams.send(0, b"x" * 100_000)
+        streams.send(102)
+        gate.touch()
+        assert streams.until_closed() == 1000
+    assert streams.output.strip() == b"200000"
+    assert streams.others == [READY, b"\x65", READY, b"\xc8\x00"]
+
+
+def test_version_1_is_heard_while_the_shell_does_not_read(task: Task) -> None:
+    """A client that pauses the output, types on, and resumes: the shell waits for both, so the gateway must not."""
+    with task.streams("cat") as streams:
+        streams.send(101)
+        for _ in range(20):
+            streams.send(0, b"x" * 100_000)
+        streams.send(100)
+        streams.send(102)
+        assert streams.until_closed() == 1000
+    assert len(streams.output) == 2_000_000
+
+
+def test_version_1_that_types_on_for_ever_is_held_back_and_missed_when_it_goes(
+    start_gateway: StartGateway, redis_server: RedisServer
+) -> None:
+    gateway = start_gateway(shell_heartbeat_s=0.2)
+    with Task(gateway, redis_server.client("executor")) as task, task.streams("sleep", "60") as streams:
+        streams.socket.settimeout(0.5)
+        with pytest.raises(websocket.WebSocketTimeoutException):
+            streams.send_without_end()
+        streams.cut()
+        eventually(lambda: not task.pids)
 
 
 def test_version_1_is_told_of_trouble_in_its_own_words(task: Task) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from taskward.gateway import livelog, shell, status
+from taskward.gateway import display, livelog, shell, status
 from taskward.gateway.errors import (
     LogRefused,
     RegistryUnreachable,
@@ -46,6 +46,7 @@ def create_app(
     app = Flask("taskward.gateway", static_folder=None)
     app.register_blueprint(livelog.blueprint(settings.logs_dir, registry, follower))
     app.register_blueprint(shell.blueprint(settings.base_url, registry, shells))
+    app.register_blueprint(display.blueprint(settings.base_url, registry, shells))
     app.register_blueprint(status.blueprint(registry, follower, metrics))
     for kind, handler in (
         (RequestError, _request_error),

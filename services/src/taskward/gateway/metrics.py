@@ -8,15 +8,16 @@ DROP_REASONS: Final = ("gone", "vanished", "stalled", "silent", "never_came", "r
 _GAUGES: Final = {
     "readers": "Readers connected now.",
     "logs": "Different logs followed now.",
-    "shells": "Interactive shells open now.",
+    "shells": "Interactive shells and views of displays open now.",
 }
 _COUNTERS: Final = {
     "readers_total": "Readers that began to follow.",
     "readers_completed_total": "Readers that got everything they asked for.",
     "sent_bytes_total": "Bytes of logs sent.",
     "shells_total": "Interactive shells that were opened.",
+    "displays_total": "Views of displays that were opened.",
     "shells_resumed_total": "Connections that went on with a shell after another was cut off.",
-    "shells_refused_total": "Connections that got no shell.",
+    "shells_refused_total": "Connections that got no shell, or no display.",
 }
 
 

@@ -27,7 +27,8 @@ class Settings:
     are given. `port` 0 lets the kernel choose. `public_url` is what readers outside reach, a reverse proxy perhaps; by
     default ``http://<host>:<port>``. ``/metrics`` is served on `status_socket` alone, ``/healthz`` on both.
 
-    `shell_url` is another user interface's page for shells (``https://<root>/shell/``); by default the gateway's own.
+    `shell_url` is another user interface's page for shells (``https://<root>/shell/``), `display_url` one for displays
+    of containers (``https://<root>/display/``); by default the gateway's own.
     A shell whose connection was cut off waits `shell_resume_s` for its user; a peer that is silent for two
     `shell_heartbeat_s` is gone. The other keys are the `Limits`.
     """
@@ -46,6 +47,7 @@ class Settings:
     stall_timeout_s: float = 3_600.0
     prepare_timeout_s: float = 1_800.0
     shell_url: str = ""
+    display_url: str = ""
     shell_resume_s: float = 60.0
     shell_heartbeat_s: float = 15.0
 
@@ -108,7 +110,7 @@ class Settings:
             raise ConfigurationError(f"{where} logs_dir: must not contain '..'")
         if self.status_socket and len(os.fsencode(self.status_socket)) > _SOCKET_PATH_LIMIT:
             raise ConfigurationError(f"{where} status_socket: longer than the {_SOCKET_PATH_LIMIT} bytes of a socket")
-        for name in ("public_url", "shell_url"):
+        for name in ("public_url", "shell_url", "display_url"):
             url = getattr(self, name)
             if url and not _is_plain_url(url):
                 raise ConfigurationError(

@@ -8,7 +8,7 @@ web socket ``/shell/<secret>``                    protocol v2; with ``?session=n
                                                   connection that was cut off, ``?session=<name>&offset=<bytes>``
                                                   goes on with it
 web socket ``/shell/<secret>/shell.sock``         protocol v1; ``?tty=true&command=<argv 0>&command=<argv 1>…``
-``/assets/<file>``                                what the page loads
+``/assets/<file>``                                what the pages load
 ================================================  ==============================================================
 
 Web sockets of any origin are welcome: what lets a page in is the secret in the address. There are no cookies or other
@@ -45,9 +45,9 @@ def blueprint(base_url: str, registry: Registry, shells: ShellServer) -> Bluepri
     def show(secret: str) -> Response:
         """The page, to who knows the secret."""
         registry.run(secret)
-        return page(base_url)
+        return page("shell", base_url)
 
-    @routes.get("/assets/<name>", provide_automatic_options=False)
+    @routes.get("/assets/<path:name>", provide_automatic_options=False)
     def asset(name: str) -> Response:
         """A script or a style; no secret is needed for these."""
         return ASSETS[name].answer() if name in ASSETS else abort(404)
@@ -55,14 +55,14 @@ def blueprint(base_url: str, registry: Registry, shells: ShellServer) -> Bluepri
     @routes.route("/shell/<secret>", websocket=True)
     def terminal(secret: str) -> Response:
         """Protocol v2."""
-        return _upgrade(_terminal_call(registry.run(secret)), shells)
+        return upgrade(_terminal_call(registry.run(secret)), shells)
 
     @routes.route("/shell/<secret>/shell.sock", websocket=True)
     def streams(secret: str) -> Response:
         """Protocol v1."""
         argv = tuple(request.args.getlist("command")[:_MOST_ARGUMENTS])
         call = Call(registry.run(secret), 1, argv=argv, terminal=request.args.get("tty") == "true")
-        return _upgrade(call, shells)
+        return upgrade(call, shells)
 
     return routes
 
@@ -76,8 +76,11 @@ def _terminal_call(run: RunId) -> Call:
     return Call(run, 2, session, min(int(offset), _LARGEST_OFFSET), keeps=True)
 
 
-def _upgrade(call: Call, shells: ShellServer) -> Response:
-    """Checks the handshake here, on a thread of gunicorn; its answer and all that follows is the shells' thread's."""
+def upgrade(call: Call, shells: ShellServer) -> Response:
+    """Makes this request a web socket of `shells`.
+
+    Checks the handshake here, on a thread of gunicorn; its answer and all that follows is the shells' thread's.
+    """
     headers = Headers(request.headers.items())
     version = request.environ["SERVER_PROTOCOL"]
     answer = ServerProtocol().accept(Request(request.path, headers, request.method, version))

@@ -27,7 +27,11 @@ _LONGEST_REASON: Final = 120
 
 
 class Channel:
-    """Used by one task that receives and one that sends, in one event loop."""
+    """Used by one task that receives and some that send, in one event loop.
+
+    Attributes:
+        lost: done when the peer is gone; a beat later at the latest, also while its messages are not received.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heartbeat_s: float) -> None:
         self._protocol = ServerProtocol(state=State.OPEN, max_size=LARGEST_MESSAGE)
@@ -38,6 +42,7 @@ class Channel:
         self._listening = False
         self._alive = True
         self._gone = False
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._beating = asyncio.create_task(self._beat())
 
     @classmethod
@@ -141,6 +146,8 @@ class Channel:
             self._alive = False
             if silent >= 2:
                 self._writer.transport.abort()
+            if self._writer.transport.is_closing():
+                self.lost.set_result(None)
                 return
             with suppress(OSError, ProtocolError):
                 self._protocol.send_ping(b"")

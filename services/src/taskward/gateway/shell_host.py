@@ -17,6 +17,7 @@ from taskward.core.shell import (
     Open,
     Opened,
     Refused,
+    Show,
     decode,
     encode,
     short_address,
@@ -63,8 +64,8 @@ class Host:
         self._connection.close()
 
 
-def ask(path: Path, wish: Open | Attach) -> Host:
-    """A new shell of the task whose socket is `path`, or one that was opened before; blocks.
+def ask(path: Path, wish: Open | Attach | Show) -> Host:
+    """A new shell or view of the task whose socket is `path`, or a shell that was opened before; blocks.
 
     Raises:
         TaskOver: nobody is there.

@@ -1,13 +1,14 @@
-"""The page with the terminal: ours, and xterm.js beside it; nothing is loaded from elsewhere."""
+"""The pages with the terminal and the display: ours, with xterm.js and noVNC; nothing is loaded from elsewhere."""
 
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Response
 
-_STATIC: Final = files("taskward.gateway") / "static"
+_STATIC: Final = Path(str(files("taskward.gateway"))) / "static"
 _TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
 
@@ -19,18 +20,19 @@ class Asset:
 
     def answer(self) -> Response:
         """Its content; cached by browsers for a day."""
-        content_type = _TYPES[self.name[self.name.rindex(".") :]]
+        content_type = _TYPES[Path(self.name).suffix]
         headers = {"Cache-Control": "public, max-age=86400"}
         return Response((_STATIC / self.name).read_bytes(), headers=headers, content_type=content_type)
 
 
-ASSETS: Final = {name: Asset(name) for name in ("shell.js", "shell.css", "xterm.js", "xterm.css", "xterm-addon-fit.js")}
+_NAMES: Final = (str(path.relative_to(_STATIC)) for path in _STATIC.rglob("*") if path.suffix in _TYPES)
+ASSETS: Final = {name: Asset(name) for name in _NAMES}
 
 
-def page(base_url: str) -> Response:
-    """The page; it finds the web socket beside its own address.
+def page(name: str, base_url: str) -> Response:
+    """A page; it finds its web socket beside its own address.
 
-    Scripts come from here alone. xterm.js writes its styles into the page, hence ``unsafe-inline`` for styles.
+    Scripts come from here alone. xterm.js and noVNC write styles into the page, hence ``unsafe-inline`` for styles.
     """
     place = urlsplit(base_url).netloc
     policy = (
@@ -38,4 +40,4 @@ def page(base_url: str) -> Response:
         f"connect-src 'self' ws://{place} wss://{place}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {"Content-Security-Policy": policy, "X-Frame-Options": "DENY"}
-    return Response((_STATIC / "shell.html").read_bytes(), headers=headers, content_type="text/html; charset=utf-8")
+    return Response((_STATIC / f"{name}.html").read_bytes(), headers=headers, content_type="text/html; charset=utf-8")

@@ -1,4 +1,4 @@
-"""All web sockets and all shells of the gateway: one thread with an event loop."""
+"""All web sockets, shells and views of displays of the gateway: one thread with an event loop."""
 
 import asyncio
 import logging
@@ -13,16 +13,20 @@ from typing import Any, Final
 from websockets.http11 import Response
 
 from taskward.core.ids import RunId
-from taskward.core.shell import Attach, Ended, Exited, Open
+from taskward.core.shell import Attach, Ended, Exited, Open, Show
+from taskward.gateway import connection
 from taskward.gateway.errors import SessionOver, ShellRefused
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.shell_channel import Channel
 from taskward.gateway.shell_host import ask
 from taskward.gateway.shell_session import Seat, Session
-from taskward.gateway.shell_talk import Streams, Talk, Terminal
+from taskward.gateway.shell_talk import Pixels, Streams, Talk, Terminal, pieces
 
 NORMAL, GOING_AWAY, RESTARTING, TAKEN_OVER = 1000, 1001, 1012, 4409
 _STOPS_WITHIN_S: Final = 5.0
+_LISTED_WITHIN_S: Final = 8.0
+_LEAVES_WITHIN_S: Final = 2.0
+_LONGEST_LIST: Final = 1 << 16
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class Call:
         keeps: whether the peer can come back: its shell waits for it.
         argv: a program instead of the usual shell (version 1).
         terminal: whether it has one.
+        display: one to be shown, instead of a shell.
     """
 
     run: RunId
@@ -48,6 +53,15 @@ class Call:
     keeps: bool = False
     argv: tuple[str, ...] = ()
     terminal: bool = True
+    display: str = ""
+
+    def wish(self, resume_s: float) -> Open | Attach | Show:
+        """What the executor is asked for."""
+        if self.display:
+            return Show(self.display)
+        if self.session:
+            return Attach(self.session)
+        return Open(self.argv, self.terminal, resume_s if self.keeps else 0.0)
 
 
 class ShellServer:
@@ -79,6 +93,10 @@ class ShellServer:
         """Serve a web socket whose handshake is accepted and gets `answer`; `sock` is ours from now on."""
         self._loop.call_soon_threadsafe(lambda: self._spawn(self._serve(sock, answer, call)))
 
+    def take_question(self, sock: socket.socket, run: RunId, answer: Callable[[bytes | ShellRefused], bytes]) -> None:
+        """Send `answer` of the list of the run's displays, or of why there is none; `sock` is ours from now on."""
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._reply(sock, run, answer)))
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
@@ -102,7 +120,7 @@ class ShellServer:
         except OSError:
             sock.close()
             return
-        talk: Talk = Streams(channel) if call.version == 1 else Terminal(channel, announced=call.keeps)
+        talk = _talk(channel, call)
         try:
             session = await self._session(call)
         except ShellRefused as refused:
@@ -123,17 +141,48 @@ class ShellServer:
         if known is not None and known.run == call.run:
             self._metrics.add("shells_resumed_total")
             return known
-        wish = (
-            Attach(call.session)
-            if call.session
-            else Open(call.argv, call.terminal, self._resume_s if call.keeps else 0.0)
-        )
-        host = await asyncio.to_thread(ask, self._socket_of(call.run), wish)
+        host = await asyncio.to_thread(ask, self._socket_of(call.run), call.wish(self._resume_s))
         session = Session(call.run, host, call.offset)
         self._sessions[session.name] = session
         self._metrics.set("shells", len(self._sessions))
-        self._metrics.add("shells_resumed_total" if call.session else "shells_total")
+        self._metrics.add(
+            "displays_total" if call.display else "shells_resumed_total" if call.session else "shells_total"
+        )
         return session
+
+    async def _reply(self, sock: socket.socket, run: RunId, answer: Callable[[bytes | ShellRefused], bytes]) -> None:
+        connection.prepare(sock)
+        reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            writer.write(answer(await self._displays(run)))
+            writer.write_eof()
+            async with asyncio.timeout(_LEAVES_WITHIN_S):
+                while await reader.read(1 << 16):
+                    pass
+        except (OSError, TimeoutError):
+            return
+        finally:
+            writer.transport.abort()
+
+    async def _displays(self, run: RunId) -> bytes | ShellRefused:
+        """What the container says, as far as it says it in time."""
+        try:
+            host = await asyncio.to_thread(ask, self._socket_of(run), Show(""))
+        except ShellRefused as refused:
+            return refused
+        session, found = Session(run, host), b""
+        session.join(Seat(), 0)
+        try:
+            async with asyncio.timeout(_LISTED_WITHIN_S):
+                async for number, piece in pieces(session):
+                    found += piece if number == 0 else b""
+                    if len(found) > _LONGEST_LIST:
+                        break
+        except TimeoutError:
+            _logger.warning("the displays of a run were not listed in time", extra={"run": run.key})
+        finally:
+            session.end()
+        return found
 
     async def _converse(self, session: Session, channel: Channel, talk: Talk, call: Call) -> None:
         while session.seat is not None:
@@ -149,7 +198,7 @@ class ShellServer:
         sending = asyncio.ensure_future(talk.send(session, max(0, missed)))
         taking = asyncio.ensure_future(_take_all(talk, session, channel))
         try:
-            await _first(sending, taking, seat.dismissed)
+            await _first(sending, taking, seat.dismissed, channel.lost)
         finally:
             await _end(sending)
             await _end(taking)
@@ -187,6 +236,12 @@ class ShellServer:
             await asyncio.wait(self._tasks, timeout=_STOPS_WITHIN_S / 2)
         for session in sessions:
             session.drop()
+
+
+def _talk(channel: Channel, call: Call) -> Talk:
+    if call.display:
+        return Pixels(channel)
+    return Streams(channel) if call.version == 1 else Terminal(channel, announced=call.keeps)
 
 
 async def _first(*futures: "asyncio.Future[Any]") -> None:

@@ -96,6 +96,17 @@ class Session:
         while self._is_cooked() and self._loop.time() < deadline_s:
             await asyncio.sleep(_READY_PAUSE_S)
 
+    def offer(self, data: bytes) -> bytes:
+        """What the user types; returns what the shell does not take now."""
+        if self._input is None:
+            return b""
+        try:
+            return data[os.write(self._input, data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            return b""
+
     async def write(self, data: bytes) -> None:
         """What the user types; waits while the shell does not read. Nobody hears it once the shell is over."""
         view = memoryview(data)
