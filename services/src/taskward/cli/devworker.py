@@ -22,6 +22,7 @@ from taskward.cli.supervisor import Process
 from taskward.cli.supervisord import alive_lock
 from taskward.cli.toml import document
 from taskward.cli.worker import Worker
+from taskward.core.poll import until
 from taskward.core.settings import Settings
 
 TASK_QUEUE_ID: Final = "taskward/dev"
@@ -121,11 +122,9 @@ class DevWorker:
 
         queue = taskcluster.Queue(_await_access(self.state_dir).options)
         provisioner, _, worker_type = settings.worker.task_queue_id.partition("/")
-        deadline = time.monotonic() + _READY_WITHIN_S
-        while not _asked_since(queue, (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id), since):  # fmt: skip  # noqa: E501
-            if time.monotonic() > deadline:
-                raise Unavailable(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log")
-            time.sleep(0.05)
+        worker = (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id)
+        if not until(lambda: _asked_since(queue, worker, since), _READY_WITHIN_S, pause_s=0.05):
+            raise Unavailable(f"the worker does not claim; see {self.state_dir}/var/log/claimer.log")
 
 
 def sections(state_dir: Path, root_url: str, capacity: int, **others: dict[str, Any]) -> dict[str, dict[str, Any]]:

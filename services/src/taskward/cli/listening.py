@@ -3,14 +3,15 @@
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from taskward.cli import resolved
 from taskward.cli.errors import Unavailable
+from taskward.core.poll import until
 from taskward.core.settings import Settings
 
-_POLL_S: Final = 0.02
 _CONNECT_S: Final = 1.0
 
 
@@ -22,10 +23,8 @@ def await_all(settings: Settings, timeout_s: float) -> None:
     """
     deadline = time.monotonic() + timeout_s
     for role, address in _doors(settings):
-        while not _opens(address):
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{role} does not listen; see {settings.worker.state_dir}/var/log/{role}.log")
-            time.sleep(_POLL_S)
+        if not until(partial(_opens, address), deadline - time.monotonic()):
+            raise Unavailable(f"{role} does not listen; see {settings.worker.state_dir}/var/log/{role}.log")
 
 
 def _doors(settings: Settings) -> Iterator[tuple[str, Path | tuple[str, int]]]:

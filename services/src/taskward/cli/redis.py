@@ -7,7 +7,6 @@ its proper name, so that nobody ever meets a server without them: not at the fir
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 from taskward.cli.provision import hidden_socket
 from taskward.core.connection import RedisAddress, connect, load_functions
 from taskward.core.errors import ConfigurationError
+from taskward.core.poll import until
 from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
 
@@ -29,11 +29,8 @@ def publish(address: RedisAddress, public: Path) -> None:
         TimeoutError: the server did not listen in time.
         RedisError: it refused the functions.
     """
-    deadline = time.monotonic() + _READY_WITHIN_S
-    while not address.socket.is_socket():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{address.socket}: the server does not listen")
-        time.sleep(0.005)
+    if not until(address.socket.is_socket, _READY_WITHIN_S, pause_s=0.005):
+        raise TimeoutError(f"{address.socket}: the server does not listen")
     load_functions(connect(address))
     address.socket.rename(public)
 

@@ -14,6 +14,7 @@ from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.programs import base_environment
 from taskward.cli.supervisor import Process, Supervisor, SupervisorAway
 from taskward.cli.supervisord import alive_lock, command_line, directory
+from taskward.core.poll import until
 
 _POLL_S: Final = 0.05
 
@@ -76,13 +77,10 @@ def await_gone(state_dir: Path, timeout_s: float) -> None:
     Raises:
         CommandError: some are still there; the text names their pids.
     """
-    deadline = time.monotonic() + timeout_s
     with _lock_file(state_dir) as lock:
-        while not _is_free(lock) or supervisor(state_dir).answers():
-            if time.monotonic() > deadline:
-                pids = " ".join(str(pid) for pid in holders(alive_lock(state_dir)))
-                raise CommandError(f"processes of this worker are still there after {timeout_s:.0f} s: {pids or '?'}")
-            time.sleep(_POLL_S)
+        if not until(lambda: _is_free(lock) and not supervisor(state_dir).answers(), timeout_s, _POLL_S):
+            pids = " ".join(str(pid) for pid in holders(alive_lock(state_dir)))
+            raise CommandError(f"processes of this worker are still there after {timeout_s:.0f} s: {pids or '?'}")
 
 
 def holders(lock: Path) -> tuple[int, ...]:

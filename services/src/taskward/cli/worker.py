@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, p
 from taskward.cli.provision import provision
 from taskward.cli.supervisor import Process
 from taskward.core.errors import ConfigurationError
+from taskward.core.poll import until
 from taskward.core.settings import Settings
 
 READY_WITHIN_S: Final = 60.0
@@ -47,11 +47,8 @@ class Worker:
             return started
 
     def _await_redis(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while redisview.look(self.settings.redis("monitor")) is None:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"Redis does not answer; see {self.state_dir}/var/log/redis.log")
-            time.sleep(_POLL_S)
+        if not until(lambda: redisview.look(self.settings.redis("monitor")) is not None, READY_WITHIN_S, _POLL_S):
+            raise Unavailable(f"Redis does not answer; see {self.state_dir}/var/log/redis.log")
 
     def replace_this_process(self) -> None:
         """Becomes supervisord, in the foreground: for systemd and containers; does not return.

@@ -10,8 +10,11 @@ import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from taskward.core.poll import until
 
 _MOUNTS: Final = Path("/proc/self/mounts")
 _PROCS: Final = "cgroup.procs"
@@ -133,9 +136,7 @@ class Cgroup:
         """
         deadline = time.monotonic() + _REMOVE_WITHIN_S
         for parent in {*self._parents.values(), *self._others}:
-            path = parent / self._name
-            while path.is_dir() and not _remove(path) and time.monotonic() < deadline:
-                time.sleep(0.005)
+            until(partial(_remove, parent / self._name), deadline - time.monotonic(), pause_s=0.005)
             _rmdir(parent)  # refused while another run is there
 
     def _make(self, kind: str) -> bool:
@@ -198,7 +199,9 @@ def _directories(parent: Path) -> Iterable[Path]:
 
 
 def _remove(path: Path) -> bool:
-    """With what is below it: the files in it are the kernel's."""
+    """With what is below it: the files in it are the kernel's. Whether it is gone."""
+    if not path.is_dir():
+        return True
     for below in _directories(path):
         _remove(below)
     return _rmdir(path)

@@ -1,7 +1,6 @@
 """The one function of the queue ``execute``: a run, from claimed to uploading, whatever has happened to it before."""
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from taskward.core.ids import RunId
 from taskward.core.locks import held
 from taskward.core.metrics import Metrics
 from taskward.core.outcome import COMPLETED, exception
+from taskward.core.poll import until
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings
@@ -27,17 +27,13 @@ from taskward.executor.task import Task
 from taskward.executor.watch import AbortReasons, Termination, Watch
 
 _OWNER_DIES_WITHIN_S: Final = 1.0
-_PAUSE_S: Final = 0.01
 
 _logger = logging.getLogger(__name__)
 
 
 def _outlives(owner: str, proofs: Path, wait_s: float) -> bool:
     """Whether `owner` still lives after `wait_s`: a process that was killed may take a moment to go."""
-    deadline = time.monotonic() + wait_s
-    while is_alive(owner, proofs) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_S)
-    return is_alive(owner, proofs)
+    return not until(lambda: not is_alive(owner, proofs), wait_s, pause_s=0.01)
 
 
 class Executor:
