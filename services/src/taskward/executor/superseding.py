@@ -6,6 +6,7 @@ that asks among them. Whatever else comes is no answer: nothing is followed, not
 
 import http.client
 import json
+import random
 import re
 import signal
 import time
@@ -83,7 +84,7 @@ def _fetch(url: str, timeout_s: float) -> Any:
         except (_Transient, OSError):
             if attempt == _ATTEMPTS:
                 raise
-            time.sleep(_PAUSE_S * attempt)
+            time.sleep(_PAUSE_S * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
     raise AssertionError("unreachable")
 
 
