@@ -1,15 +1,15 @@
-"""The manifest, written by many threads at once."""
+"""The manifest, written while the next files are on their way."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from redis.exceptions import ResponseError
 
 from taskward.core import keys
-from taskward.uploader.manifest import Sent
-from uploader.site import Site
+from uploader.site import Site, wait_until
 
-THREADS = 20
+FILES = 40
 
 
 def writes(site: Site) -> int:
@@ -17,20 +17,38 @@ def writes(site: Site) -> int:
     return int(found["calls"])
 
 
-def test_records_of_many_threads_are_written_together(site: Site) -> None:
-    manifest, before = site.manifest, writes(site)
-    site.redis.client_pause(300, all=False)
-    with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(lambda n: manifest.record(f"public/{n}", Sent("s3", n)), range(THREADS)))
-    assert {name: sent.entry for name, sent in manifest.read().items()} == {f"public/{n}": n for n in range(THREADS)}
-    assert writes(site) - before < THREADS / 2
+def test_files_are_recorded_together_while_redis_is_slow(site: Site) -> None:
+    site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(FILES)))
+    before = writes(site)
+    with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
+        site.redis.client_pause(60_000, all=False)
+        upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
+        wait_until(lambda: len(site.cloud.stored) >= service.settings.concurrency + 5)
+        site.redis.client_unpause()
+        upload.result(10)
+    assert set(site.manifest.read()) == {f"public/{n}" for n in range(FILES)}
+    assert writes(site) - before < FILES
 
 
-def test_a_record_that_could_not_be_written_is_written_with_the_next(site: Site) -> None:
-    manifest = site.manifest
-    site.redis.set(keys.manifest(site.run.key), "in the way")
-    with pytest.raises(ResponseError):
-        manifest.record("public/first", Sent("s3", 0))
-    site.redis.delete(keys.manifest(site.run.key))
-    manifest.record("public/second", Sent("s3", 1))
-    assert set(manifest.read()) == {"public/first", "public/second"}
+def test_uploads_do_not_run_away_from_a_redis_that_does_not_answer(site: Site) -> None:
+    site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(FILES)))
+    with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
+        site.redis.client_pause(1000, all=False)
+        upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
+        wait_until(lambda: len(site.manifest.read()) > 0)
+        assert len(site.cloud.stored) <= 3 * service.settings.concurrency
+        upload.result(10)
+    assert len(site.manifest.read()) == FILES
+
+
+def test_an_error_of_redis_comes_when_all_transfers_have_ended(site: Site) -> None:
+    site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(FILES)))
+    with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
+        site.cloud.create_pause_s = 0.05
+        upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
+        wait_until(lambda: site.cloud.creates)
+        site.redis.set(keys.manifest(site.run.key), "in the way")
+        with pytest.raises(ResponseError):
+            upload.result(10)
+    assert (len(site.cloud.stored), site.cloud.under_way) == (FILES, 0)
+    assert site.record.phase == "uploading"

@@ -5,10 +5,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Final
+
+from redis.exceptions import RedisError
 
 from taskward.core.log import for_run
 from taskward.core.outbox import Entry
@@ -21,8 +24,11 @@ from taskward.uploader.manifest import Sent
 from taskward.uploader.run import RunUpload
 
 _PIECES_BETWEEN_LOOKS: Final = 64  # of 1 MiB
-
+_UNRECORDED: Final = 10
 _logger = logging.getLogger(__name__)
+
+Result = tuple[str, Sent] | Exception | None
+"""What became of an entry: its name and where it is; nothing when it was left, for the claim was lost."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +48,55 @@ class Batch:
             ClaimLost: the run is not ours any more; the rest was left.
         """
         done = self.upload.manifest.read()
-        over = threading.Event()
+        over, finished = threading.Event(), Queue[Result](_UNRECORDED)
         rest = [(n, entry) for n, entry in self.entries if entry.name not in done or done[entry.name].entry != n]
         began = time.monotonic()
-        futures = [threads.submit(self._one, n, entry, over) for n, entry in rest]
-        wait(futures)  # all of them, before an error lets the message be delivered again
-        counts = Counter(future.result() for future in futures)
+        for n, entry in rest:
+            threads.submit(self._one, n, entry, over, finished)
+        counts = self._record(finished, len(rest))
         size, took_s = sum(entry.size_bytes for _, entry in rest), round(time.monotonic() - began, 3)
         for_run(_logger, self.upload.run).info("batch sent", extra={**counts, "size_bytes": size, "took_s": took_s})
         if over.is_set():
             raise ClaimLost(f"run {self.upload.run}: the claim was lost during the upload")
 
-    def _one(self, number: int, entry: Entry, over: threading.Event) -> str:
-        """What became of it, for the count."""
-        if over.is_set():
-            return "skipped"
+    def _record(self, finished: "Queue[Result]", count: int) -> Counter[str]:
+        """Writes down what the threads have done, all that is there at a time, while they go on; counts it.
+
+        All of them have ended before an error lets the message be delivered again.
+        """
+        counts, errors = Counter[str](), list[Exception]()
+        while count:
+            results = [finished.get(), *(finished.get_nowait() for _ in range(finished.qsize()))]
+            count -= len(results)
+            done = [result for result in results if isinstance(result, tuple)]
+            errors += [result for result in results if isinstance(result, Exception)]
+            counts.update(sent.storage for _, sent in done)
+            try:
+                self.upload.manifest.record_all(done)
+            except RedisError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return counts
+
+    def _one(self, number: int, entry: Entry, over: threading.Event, finished: "Queue[Result]") -> None:
         try:
-            sent = self._send(number, entry)
+            result: Result = self._result(number, entry, over)
+        except Exception as error:  # noqa: BLE001 - raised by the thread that waits for it
+            result = error
+        finished.put(result)
+
+    def _result(self, number: int, entry: Entry, over: threading.Event) -> tuple[str, Sent] | None:
+        if over.is_set():
+            return None
+        try:
+            return entry.name, self._send(number, entry)
         except ClaimLost:
             over.set()
-            return "skipped"
+            return None
         except ArtifactLost as loss:
-            sent = Sent("none", number, entry.content_type)
             self.upload.lost(entry.name, loss, optional=entry.optional)
-        self.upload.manifest.record(entry.name, sent)
-        return sent.storage
+            return entry.name, Sent("none", number, entry.content_type)
 
     def _send(self, number: int, entry: Entry) -> Sent:
         if entry.reason:

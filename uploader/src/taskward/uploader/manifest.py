@@ -1,13 +1,12 @@
 """What has become of each artifact of a run: the memory that outlives an uploader.
 
 One field an artifact name in ``tw:manifest:RUN``. A field is written after the upload, so a lost process costs at
-most the transfers that were under way. Object storage needs a step before (`begin`): the queue hands out an upload
-once only.
+most the transfers that were under way and the few that were about to be recorded. Object storage needs a step before
+(`begin`): the queue hands out an upload once only.
 """
 
 import json
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -46,8 +45,6 @@ class Manifest:
 
     def __init__(self, redis: Redis, run: RunId) -> None:
         self._redis, self._key = redis, keys.manifest(run.key)
-        self._waiting: list[tuple[str, str]] = []
-        self._writing = threading.Lock()
 
     def read(self) -> dict[str, Sent]:
         """Every artifact that is done with, by name."""
@@ -55,16 +52,14 @@ class Manifest:
         return {name: Sent(**value) for name, value in fields.items() if _BEGUN not in value}
 
     def record(self, name: str, sent: Sent) -> None:
-        """The artifact is done with; on return Redis knows.
+        """The artifact is done with."""
+        self.record_all([(name, sent)])
 
-        One thread at a time writes what all that wait for it want to have written.
-        """
-        self._waiting.append((name, json.dumps(vars(sent))))
-        with self._writing:
-            taken = self._waiting[:]
-            if taken:
-                self._redis.hset(self._key, mapping=dict(taken))
-                del self._waiting[: len(taken)]
+    def record_all(self, done: Iterable[tuple[str, Sent]]) -> None:
+        """These artifacts are done with: all of them at once, in one answer of Redis."""
+        fields: dict[Any, Any] = {name: json.dumps(vars(sent)) for name, sent in done}
+        if fields:
+            self._redis.hset(self._key, mapping=fields)
 
     def begin(self, name: str, answer: Mapping[str, Any]) -> None:
         """Keeps the queue's answer for an object upload, before anything is sent."""
