@@ -4,6 +4,9 @@
 
 nginx answers createArtifact with a fixed text and stores what is PUT, so that what is measured is the uploader: its
 real process on a real Redis, createArtifact and manifest included. curl does the PUT alone.
+
+Beside each figure stands what limits it: the slower of curl and SHA-256 for one file; for many the uploader's own
+processor time, and what nginx takes of the same requests made beforehand; at a round-trip of 50 ms the waiting alone.
 """
 
 import argparse
@@ -24,9 +27,11 @@ from typing import Self
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import bare
 from simulators.redis import RedisServer
 from taskward.core.layout import Layout
 from taskward.core.outbox import balance
+from taskward.core.settings import UploaderSettings
 from uploader.cloud import Cloud
 from uploader.site import Site, UploaderProcess, wait_until
 
@@ -40,13 +45,15 @@ http {{
     listen 127.0.0.1:{port};
     location /api/ {{
       default_type application/json;
-      return 200 '{{"storageType": "s3", "putUrl": "http://127.0.0.1:{port}/put/$request_id"}}';
+      return 200 '{{"storageType": "s3", "putUrl": "http://$http_host/put/$request_id"}}';
     }}
     location /put/ {{ root {dir}; dav_methods PUT; create_full_put_path on; }}
   }}
 }}
 """
 _GIB = 1 << 30
+_ROUND_TRIP_S = 0.05
+_AT_ONCE = UploaderSettings().concurrency
 _PIECE_BYTES = 1 << 20
 
 
@@ -64,12 +71,8 @@ class Nginx:
         user = "user root;" if Path("/root").owner() == Path(self.directory).owner() else ""
         path.write_text(_CONFIGURATION.format(dir=self.directory, port=self.port, user=user))
         self._process = subprocess.Popen(["nginx", "-c", str(path), "-p", str(self.directory), "-e", "stderr"])
-        wait_until(self._answers)
+        wait_until(lambda: _answers(self.port))
         return self
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -81,6 +84,37 @@ class Nginx:
 
     def forget(self) -> None:
         shutil.rmtree(self.directory / "put", ignore_errors=True)
+
+
+@contextmanager
+def distant(url: str, directory: Path) -> Iterator[str]:
+    """The same server at a round-trip of 50 ms."""
+    port, round_trip = int(url.rpartition(":")[2]), directory / "round_trip_s"
+    round_trip.write_text(str(_ROUND_TRIP_S))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        near = int(probe.getsockname()[1])
+    program = Path(__file__).parents[1] / "cluster/latency.py"
+    relay = subprocess.Popen([sys.executable, str(program), str(near), "127.0.0.1", str(port), str(round_trip)])
+    try:
+        wait_until(lambda: _answers(near))
+        yield f"http://127.0.0.1:{near}"
+    finally:
+        relay.terminate()
+        relay.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What an upload took: seconds, and processor time of the uploaders."""
+
+    wall_s: float
+    cpu_s: float
 
 
 @dataclass
@@ -117,15 +151,25 @@ class Bench:
                     stream.write(os.urandom(min(_PIECE_BYTES, size_bytes)))
         return path
 
-    def uploader(self, root_url: str, count: int, size_bytes: int, processes: int = 1) -> float:
-        """Seconds from the fan-out until every file is in the manifest."""
+    def uploader(self, root_url: str, count: int, size_bytes: int, processes: int = 1) -> Taken:
+        """From the fan-out until every file is in the manifest."""
         with self.site(root_url, processes) as site:
             original = self._file(size_bytes)
             entries = tuple(site.linked(f"public/{number}", original) for number in range(count))
-            began = time.perf_counter()
+            pids = [process.popen.pid for process in site.processes]
+            before_s, began = sum(map(bare.cpu_s, pids)), time.perf_counter()
             site.left_by_the_executor(*entries, batches=balance(entries, processes, least_count=1), live="", backing="")
             wait_until(lambda: site.record.phase in ("finishing", "uploaded"), 300)
-            return time.perf_counter() - began
+            return Taken(time.perf_counter() - began, sum(map(bare.cpu_s, pids)) - before_s)
+
+    def bare(self, count: int, size_bytes: int) -> float:
+        """Seconds that nginx needs for the same requests, made beforehand."""
+        content, kind = self._file(size_bytes).read_bytes(), {"Content-Type": "text/plain"}
+        creates = [bare.request("POST", f"{self.nginx.url}/api/{n}", kind, b"{}") for n in range(count)]
+        puts = [bare.request("PUT", f"{self.nginx.url}/put/b{n}", kind, content) for n in range(count)]
+        took = sum(bare.send_all(self.nginx.url, requests, _AT_ONCE)[0] for requests in (creates, puts))
+        self.nginx.forget()
+        return took
 
     def curl(self, count: int, size_bytes: int) -> float:
         """Seconds of one curl after the other."""
@@ -149,29 +193,36 @@ class Bench:
     def one_file(self, size_bytes: int, rounds: int, goal: float) -> bool:
         """Medians, taken in turns, since a machine changes its speed while it is measured."""
         taken = [
-            (self.curl(1, size_bytes), self.hashing(size_bytes), self.uploader(self.nginx.url, 1, size_bytes))
+            (self.curl(1, size_bytes), self.hashing(size_bytes), self.uploader(self.nginx.url, 1, size_bytes).wall_s)
             for _ in range(rounds)
         ]
         curl, hashing, ours = (statistics.median(column) for column in zip(*taken, strict=True))
         what = f"1 × {_size(size_bytes)}"
-        print(f"{what + ', curl':34}{curl:10.3f} s{ours:12.3f} s{curl / ours:10.2f} ×")
-        print(f"{what + ', SHA-256 alone':34}{hashing:10.3f} s{ours:12.3f} s{hashing / ours:10.2f} ×")
+        _limit(f"{what}, curl", curl, ours)
+        _limit(f"{what}, SHA-256 alone", hashing, ours)
         return _line(f"{what}, the slower of both", max(curl, hashing), ours, goal)
 
     def many_files(self, count: int, size_bytes: int, rounds: int, goal: float) -> bool:
         """Beside one curl after the other."""
-        taken = [
-            (self.curl(count, size_bytes), self.uploader(self.nginx.url, count, size_bytes)) for _ in range(rounds)
-        ]
-        curl, ours = (statistics.median(column) for column in zip(*taken, strict=True))
-        return _line(f"{count} × {_size(size_bytes)}, curl", curl, ours, goal)
+        curl, limit, ours, cpu = [], [], [], []
+        for _ in range(rounds):
+            curl.append(self.curl(count, size_bytes))
+            limit.append(self.bare(count, size_bytes))
+            taken = self.uploader(self.nginx.url, count, size_bytes)
+            ours.append(taken.wall_s)
+            cpu.append(taken.cpu_s)
+        what, ours_s = f"{count} × {_size(size_bytes)}", statistics.median(ours)
+        _limit(f"{what}, bare requests", statistics.median(limit), ours_s)
+        _limit(f"{what}, own processor time", statistics.median(cpu), ours_s)
+        return _line(f"{what}, curl", statistics.median(curl), ours_s, goal)
 
-    def several(self, processes: int, count: int, goal: float) -> bool:
+    def several(self, url: str, processes: int, count: int, goal: float) -> bool:
         """At a round-trip of 50 ms, where the waiting is the work."""
-        with Cloud(put_pause_s=0.05, create_pause_s=0.05) as cloud:
-            one = self.uploader(cloud.url, count, 1024, 1)
-            more = self.uploader(cloud.url, count, 1024, processes)
-        return _line(f"{count} × 1 KiB at 50 ms, 1 → {processes}", one, more, goal)
+        one, more = (self.uploader(url, count, 1024, number).wall_s for number in (1, processes))
+        waiting_s = 2 * _ROUND_TRIP_S * count / _AT_ONCE / processes
+        what = f"{count} × 1 KiB at 50 ms"
+        _limit(f"{what}, waiting alone", waiting_s, more)
+        return _line(f"{what}, 1 → {processes}", one, more, goal)
 
     def last_step(self, rounds: int) -> None:
         """From the end of a run without artifacts until the claimer's turn: backing log and link."""
@@ -183,6 +234,11 @@ class Bench:
                 wait_until(lambda site=site: site.record.phase == "uploaded", pause_s=0.001)  # type: ignore[misc] # bound at once
                 times.append(time.perf_counter() - began)
         print(f"{'log and link of a small run':34}{statistics.median(times) * 1000:24.1f} ms")
+
+
+def _limit(what: str, limit_s: float, ours_s: float) -> None:
+    """What no upload can beat."""
+    print(f"{what:34}{limit_s:10.3f} s{ours_s:12.3f} s{limit_s / ours_s:10.2f} ×   (limit)", flush=True)
 
 
 def _line(what: str, before_s: float, ours_s: float, goal: float) -> bool:
@@ -208,8 +264,12 @@ def main() -> int:
             held = [
                 bench.one_file(_GIB // 4 if quick else _GIB, 1 if quick else 5, 0.9),
                 bench.many_files(300 if quick else 1000, 4096, 1 if quick else 3, 10),
-                bench.several(2, 100 if quick else 400, 1.8),
             ]
+            with distant(nginx.url, directory) as url:
+                held += [
+                    bench.several(url, 2, 200 if quick else 600, 1.8),
+                    bench.several(url, 4, 400 if quick else 1200, 3.6),
+                ]
             bench.last_step(3 if quick else 9)
         return 0 if all(held) else 1
     finally:
