@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker.errors
 import pytest
@@ -15,6 +16,8 @@ from docker.api.client import APIClient
 
 from executor.docker.conftest import busybox, daemon, pytest_collection_modifyitems, redis_server, yard
 from executor.docker.yard import Yard
+from taskward.core.ids import RunId
+from taskward.executor.docker import labels
 
 __all__ = ["busybox", "daemon", "pytest_collection_modifyitems", "redis_server", "yard"]
 _REPOSITORY = "taskward-test/docker-client"
@@ -61,3 +64,17 @@ def docking(yard: Yard) -> Iterator[Yard]:
     yard.use(docker={"enable_dind": True})
     yield yard
     yard.use()
+
+
+def dind_payload(yard: Yard, image: str, script: str, **more: Any) -> dict[str, Any]:
+    """A task that has the docker command, and the feature."""
+    return {**yard.payload(script, **more), "image": image, "features": {"dind": True}, "maxRunTime": 60}
+
+
+def leavings(yard: Yard, run: RunId) -> list[str]:
+    """What a run has left at the daemon and on this host: there should be nothing."""
+    label = {"label": [f"{labels.RUN}={run.key}"]}
+    volumes = [f"volume {each['Name']}" for each in yard.daemon.volumes(filters=label)["Volumes"] or ()]
+    found = yard.daemon.images(name=f"taskward/dind-{labels.worker_id(yard.bench.state_dir)}")
+    images = [name for each in found for name in each["RepoTags"] or () if run.directory in name]
+    return [*yard.left_over(run), *volumes, *images]

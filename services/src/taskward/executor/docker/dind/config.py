@@ -86,9 +86,14 @@ def container_config(text: bytes, run: Confinement, own: Own) -> Wanted:
     _refuse_networks(fields.fields("NetworkingConfig"))
     config = {**program(fields), "Image": own.image(image), "HostConfig": _host_config(host, network, run, own)}
     config["Labels"] = {**labels(fields), **run.labels}
+    binds, mounts = list(map(_bind, host.texts("Binds"))), list(map(_mount, host.list("Mounts")))
     fields.drop("ArgsEscaped")
     fields.close()
     host.close()
+    config["HostConfig"]["Binds"] = [f"{own.volume(source)}:{rest}" for source, rest in binds]
+    config["HostConfig"]["Mounts"] = [
+        {**each, "Source": own.volume(each["Source"])} if each.get("Source") else each for each in mounts
+    ]
     return Wanted(config, image, network or "default")
 
 
@@ -153,8 +158,6 @@ def _host_config(host: Fields, network: str, run: Confinement, own: Own) -> dict
         "GroupAdd": host.texts("GroupAdd", r"[A-Za-z0-9_.-]{1,32}"),
         "ExtraHosts": [*_hosts(host), *(f"{name}:{address}" for name, address in run.hosts.items())],
         "Tmpfs": host.table("Tmpfs", _PATH, _TMPFS),
-        "Binds": [_bind(each, own) for each in host.texts("Binds")],
-        "Mounts": [_mount(each, own) for each in host.list("Mounts")],
         "VolumesFrom": [_volumes_from(each, own) for each in host.texts("VolumesFrom")],
     }
 
@@ -219,8 +222,8 @@ def _hosts(host: Fields) -> list[str]:
     return [each.replace("=", ":", 1) for each in found]
 
 
-def _bind(text: str, own: Own) -> str:
-    """Directories of the host are none of the task's; its volumes are."""
+def _bind(text: str) -> tuple[str, str]:
+    """A volume's name, and where it is seen; directories of the host are none of the task's."""
     source, _, rest = text.partition(":")
     target, _, options = rest.partition(":")
     if not source or source.startswith(("/", ".", "~")):
@@ -230,10 +233,10 @@ def _bind(text: str, own: Own) -> str:
     if not target.startswith("/") or not set(options.split(",")) <= _BIND_OPTIONS:
         raise forbidden(f"HostConfig.Binds: {text[:200]!r} is not allowed")
     kept = ",".join(each for each in options.split(",") if each in ("ro", "rw", "nocopy"))
-    return f"{own.volume(source)}:{target}" + (f":{kept}" if kept else "")
+    return source, f"{target}:{kept}" if kept else target
 
 
-def _mount(fields: Fields, own: Own) -> dict[str, Any]:
+def _mount(fields: Fields) -> dict[str, Any]:
     kind, target = fields.text("Type", "volume|tmpfs"), fields.text("Target", _PATH)
     mount: dict[str, Any] = {"Type": kind, "Target": target, "ReadOnly": fields.flag("ReadOnly")}
     source, size = fields.text("Source"), fields.fields("TmpfsOptions")
@@ -241,7 +244,7 @@ def _mount(fields: Fields, own: Own) -> dict[str, Any]:
     if not kind or not target:
         raise Refusal(WRONG, "HostConfig.Mounts: Type and Target are needed; Type is volume or tmpfs")
     if kind == "volume":
-        mount["Source"] = own.volume(source) if source else ""
+        mount["Source"] = source
         options = fields.fields("VolumeOptions")
         mount["VolumeOptions"] = {"NoCopy": options.flag("NoCopy")}
         options.close()

@@ -25,7 +25,7 @@ class Exchange:
     def __init__(self, connection: socket.socket, request: Request,
                  on_hangup: Callable[[Callable[[], None]], None]) -> None:  # fmt: skip
         self.connection, self.request, self.on_hangup = connection, request, on_hangup
-        self.answered = False
+        self.answered = self.upgraded = False
 
     def reply(self, status: int = 200, data: Any = None) -> None:
         """JSON, or nothing."""
@@ -80,6 +80,7 @@ class Exchange:
 
     def upgrade(self) -> socket.socket:
         """The client's connection, from now on for raw bytes."""
+        self.upgraded = True
         if self.request.upgrades:
             self._head(101, {"Content-Type": RAW, "Upgrade": "tcp"}, connection="Upgrade")
         else:

@@ -228,7 +228,8 @@ def _named(repository: str, tag: str) -> str:
 def _refuse_login(header: str) -> None:
     """Every client sends one, which says nothing unless somebody has logged in."""
     try:
-        told = Fields.read(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+        text = header.replace("-", "+").replace("_", "/") + "=" * (-len(header) % 4)
+        told = Fields.read(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError) as error:
         raise Refusal(WRONG, "X-Registry-Auth cannot be read") from error
     told.drop("serveraddress", "email")

@@ -1,5 +1,6 @@
 """What a run has made through its Docker socket, found by what it is marked with, whichever process made it."""
 
+import contextlib
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,9 +62,9 @@ class Remains:
                 _forget(self._daemon, f"{_repository(self._state_dir)}:{tag}")
 
     def _let_go_on(self, container: Container) -> None:
-        """What is frozen does not die."""
+        """What is frozen does not die; one that is dead already does not go on."""
         if (state := container.state()) is not None and state.status == "paused":
-            with self._daemon.asking("let a container go on"):
+            with contextlib.suppress(DaemonRefused), self._daemon.asking("let a container go on"):
                 self._daemon.api.unpause(container.name)
 
     def _containers(self, *, all: bool) -> list[Container]:

@@ -3,6 +3,7 @@
 A connection has one request, and its answer; nobody can hide a second one behind the first.
 """
 
+import contextlib
 import re
 import socket
 import time
@@ -22,6 +23,7 @@ _HEAD_WITHIN_S: Final = 30.0
 _PIECE_WITHIN_S: Final = 900.0
 _PIECE_BYTES: Final = 1 << 16
 _DRAINED_BYTES: Final = 64 << 20
+_DRAINED_WITHIN_S: Final = 5.0
 _LINE: Final = re.compile(r"(GET|HEAD|POST|PUT|DELETE) (/[!-~]*) HTTP/1\.[01]")
 _FIELD: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\t -~]*?)[ \t]*")
 _TARGET: Final = re.compile(r"(?:/v(\d{1,2})\.(\d{1,3}))?(/[A-Za-z0-9_.:/@-]*)")
@@ -49,16 +51,10 @@ class Body:
             self._waits = False
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         total = 0
-        while not self._ended:
-            if (left := self._next_left()) == 0:
-                return
-            piece = self._connection.recv(min(left, _PIECE_BYTES))
-            if not piece:
-                raise ConnectionError("the request broke off")
+        while piece := self._piece():
             total += len(piece)
             if total > most_bytes:
                 raise Refusal(TOO_LARGE, f"the request is larger than {most_bytes} bytes")
-            self._took(len(piece))
             yield piece
 
     def whole(self) -> bytes:
@@ -67,9 +63,26 @@ class Body:
 
     def drain(self) -> None:
         """Takes what nobody wants, since many clients read no answer before they have sent everything."""
-        if not self._waits:
-            for _ in self.pieces(_DRAINED_BYTES):
+        self._connection.settimeout(_DRAINED_WITHIN_S)
+        with contextlib.suppress(Refusal):
+            for _ in () if self._waits else self.pieces(_DRAINED_BYTES):
                 pass
+
+    def _piece(self) -> bytes:
+        """Empty at the end; nothing is read any more from a body that is broken."""
+        if self._ended:
+            return b""
+        try:
+            left = self._next_left()
+            piece = self._connection.recv(min(left, _PIECE_BYTES)) if left else b""
+            if left and not piece:
+                raise ConnectionError("the request broke off")
+            if piece:
+                self._took(len(piece))
+        except BaseException:
+            self._ended = True
+            raise
+        return piece
 
     _in_chunk = 0
 

@@ -22,7 +22,8 @@ ROUTES: Final[tuple[Route, ...]] = (
 )  # fmt: skip
 MOST_CONNECTIONS: Final = 64
 _ACCEPTED_AT_ONCE: Final = 16
-_TOLD_WITHIN_S: Final = 5.0
+_TOLD_WITHIN_S: Final = 1.0
+_LINGERS, _LINGER_BYTES = 64, 1 << 16
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ class Server:
             fd = connection.fileno()
             self._poll.register(fd, 0)
             try:
-                self._answer(connection)
+                if not self._answer(connection):
+                    _linger(connection)
             except OSError:
                 return  # the client is gone: nobody is to be told anything
             except Exception:
@@ -67,27 +69,28 @@ class Server:
                         self._poll.unregister(fd)
                     self._hangups.pop(fd, None)
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _answer(self, connection: socket.socket) -> bool:
+        """Whether the connection was the client's own at last, for a terminal or the like."""
         try:
             request = Request.read(connection)
         except Refusal as refusal:
             connection.settimeout(_TOLD_WITHIN_S)
             connection.sendall(f"HTTP/1.1 {refusal.status} Refused\r\nConnection: close\r\n\r\n".encode())
             connection.sendall(f"{refusal.message[:500]}\n".encode())
-            return
+            return False
         exchange = Exchange(connection, request, lambda act: self._on_hangup(connection.fileno(), act))
         try:
             self._dispatch(exchange)
         except Refusal as refusal:
             if exchange.answered:
                 raise ConnectionAbortedError(refusal.message) from refusal
-            with contextlib.suppress(Refusal):
-                request.body.drain()
+            request.body.drain()
             exchange.refuse(refusal)
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             _logger.exception("a request to the task's Docker socket went wrong", extra={"path": request.path})
             if not exchange.answered:
                 exchange.refuse(Refusal(BROKEN, f"the worker could not understand the daemon: {error!r}"))
+        return exchange.upgraded
 
     def _dispatch(self, exchange: Exchange) -> None:
         request, own = exchange.request, self._context.wire.version
@@ -124,3 +127,12 @@ class Server:
                 self._poll.unregister(fd)
             for act in self._hangups.pop(fd, ()):
                 act()
+
+
+def _linger(connection: socket.socket) -> None:
+    """To close what still has something to be read would take the answer away from the client."""
+    connection.settimeout(_TOLD_WITHIN_S)
+    connection.shutdown(socket.SHUT_WR)
+    for _ in range(_LINGERS):
+        if not connection.recv(_LINGER_BYTES):
+            return

@@ -55,6 +55,11 @@ def nothing(_context: Context, exchange: Exchange) -> None:
     exchange.reply(200, [])
 
 
+def no_plugin(_context: Context, _exchange: Exchange, name: str) -> None:
+    """Clients look for one when they are asked for something that is nothing else."""
+    raise Refusal(NOT_FOUND, f"plugin {name[:100]} not found")
+
+
 def networks(_context: Context, exchange: Exchange) -> None:
     """There are these two; their ids are their names."""
     exchange.reply(200, [_network("bridge"), _network("none")])
@@ -95,6 +100,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     route("GET", "/info", info),
     route("POST", "/auth", no_logins),
     route("GET", "/plugins", nothing, "filters"),
+    route("GET", f"/plugins/{NAME}/json", no_plugin),
     route("GET", "/networks", networks, "filters"),
     route("GET", f"/networks/{NAME}", network, "scope", "verbose"),
     route("POST", "/networks/create", no_networks),
