@@ -136,3 +136,46 @@ def test_static_secret_has_44_characters(manager: Any, pool_id: str, secret: Any
     with pytest.raises(TaskclusterRestFailure) as error:
         manager.createWorker(pool_id, "g", "x", worker)
     assert error.value.status_code == 400
+
+
+def test_pools_count_their_workers(manager: Any, pool_id: str) -> None:
+    manager.createWorker(pool_id, "g", "x", {"expires": taskcluster.fromNowJSON("1 day"), "capacity": 3,
+                                             "providerInfo": PROOF})  # fmt: skip
+    manager.removeWorker(pool_id, "g", "x")
+    pool = manager.workerPool(pool_id)
+    assert (pool["currentCapacity"], pool["runningCount"], pool["stoppedCapacity"]) == (1, 1, 3)
+    stats = {one.pop("workerPoolId"): one for one in manager.listWorkerPoolsStats()["workerPoolsStats"]}
+    assert stats[pool_id].items() <= pool.items()
+    assert manager.workerPoolStats(pool_id) == {"launchConfigStats": []}
+    assert manager.listWorkerPoolLaunchConfigs(pool_id) == {"workerPoolLaunchConfigs": []}
+    assert [one["workerId"] for one in manager.listWorkersForWorkerGroup(pool_id, "g")["workers"]] == ["w", "x"]
+    stopped = manager.listWorkersForWorkerPool(pool_id, query={"state": "stopped"})["workers"]
+    assert [one["workerId"] for one in stopped] == ["x"]
+    assert manager.listProviders()["providers"] == [{"providerId": "static", "providerType": "static"}]
+
+
+def test_announced_worker_can_be_changed(server: DevCluster, manager: Any, pool_id: str) -> None:
+    other = "o" * 44
+    change = {"expires": taskcluster.fromNowJSON("1 day"), "capacity": 7, "providerInfo": {"staticSecret": other}}
+    assert manager.updateWorker(pool_id, "g", "w", change)["capacity"] == 7
+    with pytest.raises(TaskclusterRestFailure):
+        register(server, pool_id)
+    assert register(server, pool_id, workerIdentityProof={"staticSecret": other})["credentials"]
+
+
+def test_given_up_pool_is_gone(server: DevCluster, manager: Any, pool_id: str) -> None:
+    assert manager.deleteWorkerPool(pool_id)["providerId"] == "null-provider"
+    for call in (manager.workerPool, manager.deleteWorkerPool):
+        with pytest.raises(TaskclusterRestFailure) as error:
+            call(pool_id)
+        assert error.value.status_code == 404
+    with pytest.raises(TaskclusterRestFailure):
+        register(server, pool_id)
+
+
+def test_errors_are_counted(manager: Any, pool_id: str) -> None:
+    report = {"workerGroup": "g", "workerId": "w", "kind": "k", "title": "T", "description": "d", "extra": {}}
+    manager.reportWorkerError(pool_id, report)
+    manager.reportWorkerError(pool_id, report)
+    totals = manager.workerPoolErrorStats(query={"workerPoolId": pool_id})["totals"]
+    assert (totals["total"], totals["title"], totals["workerPool"]) == (2, {"T": 2}, {pool_id: 2})

@@ -18,6 +18,7 @@ from taskward.devcluster.routes import (
     index,
     object,
     pages,
+    pool_stats,
     purge_cache,
     queue,
     queues,
@@ -42,8 +43,8 @@ SERVICES = ("auth", "index", "object", "purge-cache", "queue", "secrets", "worke
 Middleware = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _MODULES = (
-    artifacts, auth, groups, index, object, pages, purge_cache, queue, queues, s3, secrets, work, worker_manager,
-    workers,
+    artifacts, auth, groups, index, object, pages, pool_stats, purge_cache, queue, queues, s3, secrets, work,
+    worker_manager, workers,
 )  # fmt: skip
 
 

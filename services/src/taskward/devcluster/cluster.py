@@ -25,6 +25,7 @@ from taskward.devcluster.signed_urls import SignedUrls
 from taskward.devcluster.storage import Storage
 from taskward.devcluster.tasks import Tasks
 from taskward.devcluster.waiting import WaitingRoom
+from taskward.devcluster.worker_errors import WorkerErrors
 from taskward.devcluster.worker_pools import WorkerPools
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -52,6 +53,7 @@ class Cluster:
         self.secrets = Secrets(database, clock)
         self.purge_cache = PurgeCache(database, clock, settings.purge_cache_s)
         self.worker_pools = WorkerPools(database, self.clients, clock)
+        self.worker_errors = WorkerErrors(database, self.worker_pools, clock)
         self._assemble_queue()
 
     def _assemble_queue(self) -> None:

@@ -52,9 +52,25 @@ class WorkerPools:
         """Return a pool as the API does; raises ``ResourceNotFound``."""
         with self._database.transaction() as db:
             row = db.execute("SELECT * FROM worker_pools WHERE worker_pool_id = ?", (worker_pool_id,)).fetchone()
-        if row is None:
-            raise ResourceNotFound("Worker pool does not exist")
-        return _pool_to_json(row)
+            if row is None:
+                raise ResourceNotFound("Worker pool does not exist")
+            return {**_pool_to_json(row), **_counts(db, worker_pool_id)}
+
+    def delete_pool(self, worker_pool_id: str) -> dict[str, Any]:
+        """Return a pool as it was, given up; it is gone at once, and so is what was announced for it.
+
+        Raises ``ResourceNotFound``.
+        """
+        with self._database.transaction() as db:
+            pool = self.get_pool(worker_pool_id)
+            for table in ("worker_pools", "workers"):
+                db.execute(f"DELETE FROM {table} WHERE worker_pool_id = ?", (worker_pool_id,))  # noqa: S608 - our names
+        return {**pool, "providerId": "null-provider"}
+
+    def counts(self, worker_pool_id: str) -> dict[str, int]:
+        """Return how many workers, and how much capacity, a pool has in which state."""
+        with self._database.transaction() as db:
+            return _counts(db, worker_pool_id)
 
     def list_pools(self, after: str, limit: int) -> list[dict[str, Any]]:
         """Return pools by id, those that follow ``after``."""
@@ -63,7 +79,7 @@ class WorkerPools:
                 "SELECT * FROM worker_pools WHERE worker_pool_id > ? ORDER BY worker_pool_id LIMIT ?",
                 (after, limit),
             )
-            return [_pool_to_json(row) for row in rows]
+            return [{**_pool_to_json(row), **_counts(db, row["worker_pool_id"])} for row in rows.fetchall()]
 
     def create_worker(self, pool_id: str, group: str, worker_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Announce a worker and the secret it will prove itself by.
@@ -73,9 +89,7 @@ class WorkerPools:
         """
         now = self._clock.now()
         self.get_pool(pool_id)
-        secret = body.get("providerInfo", {}).get("staticSecret")
-        if not isinstance(secret, str) or len(secret) != 44:
-            raise InputError("providerInfo.staticSecret must be a string of 44 characters")
+        secret = _secret(body)
         expires = parse_instant(body["expires"])
         with self._database.transaction() as db:
             existing = self._find(db, pool_id, group, worker_id)
@@ -84,6 +98,19 @@ class WorkerPools:
             db.execute(
                 "INSERT OR IGNORE INTO workers VALUES (?, ?, ?, 'running', ?, ?, NULL, ?, ?, ?)",
                 (pool_id, group, worker_id, body.get("capacity", 1), secret, now, expires, now),
+            )
+            return self.get_worker(pool_id, group, worker_id)
+
+    def update_worker(self, pool_id: str, group: str, worker_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Change capacity, expiry and secret of an announced worker; raises ``ResourceNotFound`` and ``InputError``."""
+        known = self.get_worker(pool_id, group, worker_id)
+        values = body.get("capacity", known["capacity"]), parse_instant(body["expires"]), self._clock.now()
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE workers SET capacity = ?, expires = ?, last_modified = ?,"
+                " static_secret = coalesce(?, static_secret)"
+                " WHERE worker_pool_id = ? AND worker_group = ? AND worker_id = ?",
+                (*values, _secret(body) if "providerInfo" in body else None, pool_id, group, worker_id),
             )
             return self.get_worker(pool_id, group, worker_id)
 
@@ -147,30 +174,6 @@ class WorkerPools:
                 (self._clock.now(), pool_id, group, worker_id),
             )
 
-    def report_error(self, pool_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Store what went wrong on a worker; raises ``ResourceNotFound`` without the pool."""
-        self.get_pool(pool_id)
-        where = {"workerGroup": body["workerGroup"], "workerId": body["workerId"]}
-        row = (
-            new_slug(),
-            pool_id,
-            self._clock.now(),
-            body["kind"],
-            body["title"],
-            body["description"],
-            {**body["extra"], **where},
-        )
-        with self._database.transaction() as db:
-            db.execute("INSERT INTO worker_errors VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            stored = db.execute("SELECT * FROM worker_errors WHERE error_id = ?", (row[0],)).fetchone()
-        return _error_to_json(stored)
-
-    def list_errors(self, pool_id: str) -> list[dict[str, Any]]:
-        """Return what was reported for a pool, the newest first."""
-        with self._database.transaction() as db:
-            rows = db.execute("SELECT * FROM worker_errors WHERE worker_pool_id = ? ORDER BY reported DESC", (pool_id,))
-            return [_error_to_json(row) for row in rows]
-
     def _credentials(self, db: sqlite3.Connection, pool_id: str, group: str, worker_id: str) -> dict[str, Any]:
         now = self._clock.now()
         expires, secret = now + _REGISTRATION, new_slug() + new_slug()
@@ -212,6 +215,24 @@ def _worker_scopes(pool_id: str, worker: str) -> list[str]:
     ]
 
 
+def _secret(body: dict[str, Any]) -> str:
+    secret = body.get("providerInfo", {}).get("staticSecret")
+    if not isinstance(secret, str) or len(secret) != 44:
+        raise InputError("providerInfo.staticSecret must be a string of 44 characters")
+    return secret
+
+
+def _counts(db: sqlite3.Connection, pool_id: str) -> dict[str, int]:
+    rows = db.execute(
+        "SELECT state, count(*), sum(capacity) FROM workers WHERE worker_pool_id = ? GROUP BY state", (pool_id,)
+    )
+    found = {state: (count, capacity) for state, count, capacity in rows}
+    counts = {"currentCapacity": sum(capacity for state, (_, capacity) in found.items() if state != "stopped")}
+    for state in ("requested", "running", "stopping", "stopped"):
+        counts[f"{state}Count"], counts[f"{state}Capacity"] = found.get(state, (0, 0))
+    return counts
+
+
 def _equal(first: str, second: str) -> bool:
     return hmac.compare_digest(first.encode(), second.encode("utf-8", "replace"))
 
@@ -228,7 +249,6 @@ def _pool_to_json(row: sqlite3.Row) -> dict[str, Any]:
         "config": row["config"],
         "owner": row["owner"],
         "emailOnError": row["email_on_error"],
-        "currentCapacity": 0,
         **_times(created=row["created"], lastModified=row["last_modified"]),
     }
 
@@ -247,16 +267,4 @@ def _worker_to_json(row: sqlite3.Row) -> dict[str, Any]:
             lastModified=row["last_modified"],
             lastChecked=row["last_modified"],
         ),
-    }
-
-
-def _error_to_json(row: sqlite3.Row) -> dict[str, Any]:
-    return {
-        "errorId": row["error_id"],
-        "workerPoolId": row["worker_pool_id"],
-        "reported": write_instant(row["reported"]),
-        "kind": row["kind"],
-        "title": row["title"],
-        "description": row["description"],
-        "extra": row["extra"],
     }

@@ -20,7 +20,8 @@ _PAGED = """
     queues.list_claimed_tasks queues.list_pending_tasks queues.list_provisioners queues.list_task_queues
     queues.list_worker_types
     secrets.list_secrets
-    worker_manager.list_providers worker_manager.list_worker_pools worker_manager.list_workers_for_worker_group
+    pool_stats.list_providers pool_stats.list_worker_pools_stats
+    worker_manager.list_worker_pools worker_manager.list_workers_for_worker_group
 """
 _LAUNCH = {**_PAGE, "launchConfigId": re.compile(r".*")}
 
@@ -28,6 +29,8 @@ _LAUNCH = {**_PAGE, "launchConfigId": re.compile(r".*")}
 _ALLOWED: dict[str, dict[str, re.Pattern[str]]] = {
     **dict.fromkeys(_PAGED.split(), _PAGE),
     "auth.list_clients": {**_PAGE, "prefix": re.compile(r"[A-Za-z0-9!@/:.+|_-]+")},
+    "pool_stats.list_worker_pool_launch_configs": {**_PAGE, "includeArchived": re.compile(r"true|false")},
+    "pool_stats.worker_pool_error_stats": {"workerPoolId": re.compile(r".*")},
     "purge_cache.purge_requests": {"since": re.compile(r".*")},
     "workers.list_workers": {**_PAGE, "quarantined": re.compile(r"true|false")},
     "worker_manager.list_worker_pool_errors": {**_LAUNCH, "errorId": re.compile(r".*")},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from taskward.devcluster.identifiers import GENERIC, WORKER_POOL
 from taskward.devcluster.routes.request import Page, body, caller, check_path, cluster, reply
@@ -59,6 +59,13 @@ def worker_pool(worker_pool_id: str) -> Response:
     return reply(cluster().worker_pools.get_pool(worker_pool_id))
 
 
+@routes.delete("/worker-pool/<pair:worker_pool_id>")
+def delete_worker_pool(worker_pool_id: str) -> Response:
+    """Give a pool up."""
+    caller().require(f"worker-manager:delete-worker-pool:{worker_pool_id}")
+    return reply(cluster().worker_pools.delete_pool(worker_pool_id))
+
+
 @routes.get("/worker-pools")
 def list_worker_pools() -> Response:
     """Return pools."""
@@ -71,7 +78,14 @@ def list_worker_pools() -> Response:
 def list_workers_for_worker_pool(worker_pool_id: str) -> Response:
     """Return the workers of a pool."""
     caller().require(f"worker-manager:list-workers:{worker_pool_id}")
-    return reply({"workers": cluster().worker_pools.list_workers(worker_pool_id)})
+    return _workers(worker_pool_id)
+
+
+@routes.get("/workers/<pair:worker_pool_id>/<worker_group>")
+def list_workers_for_worker_group(worker_pool_id: str, worker_group: str) -> Response:
+    """Return the workers of a group of a pool."""
+    caller().require(f"worker-manager:list-workers:{worker_pool_id}/{worker_group}")
+    return _workers(worker_pool_id, f"{worker_group}/")
 
 
 @routes.put("/workers/<pair:worker_pool_id>/<worker_group>/<worker_id>")
@@ -81,6 +95,14 @@ def create_worker(worker_pool_id: str, worker_group: str, worker_id: str) -> Res
     caller().require(f"worker-manager:create-worker:{path}")
     announced = body(_CREATE)
     return reply(cluster().worker_pools.create_worker(worker_pool_id, worker_group, worker_id, announced))
+
+
+@routes.post("/workers/<pair:worker_pool_id>/<worker_group>/<worker_id>")
+def update_worker(worker_pool_id: str, worker_group: str, worker_id: str) -> Response:
+    """Change what was announced of a static worker."""
+    caller().require(f"worker-manager:update-worker:{worker_pool_id}/{worker_group}/{worker_id}")
+    announced = body(_CREATE)
+    return reply(cluster().worker_pools.update_worker(worker_pool_id, worker_group, worker_id, announced))
 
 
 @routes.get("/workers/<pair:worker_pool_id>/<worker_group>/<worker_id>")
@@ -127,11 +149,25 @@ def report_worker_error(worker_pool_id: str) -> Response:
     told = body(_ERROR)
     who = f"{told['workerGroup']}/{told['workerId']}"
     caller().require(f"assume:worker-pool:{worker_pool_id}", f"assume:worker-id:{who}")
-    return reply(cluster().worker_pools.report_error(worker_pool_id, told))
+    return reply(cluster().worker_errors.report(worker_pool_id, told))
 
 
 @routes.get("/worker-pool-errors/<pair:worker_pool_id>")
 def list_worker_pool_errors(worker_pool_id: str) -> Response:
     """Return what was reported for a pool."""
     caller().require(f"worker-manager:list-worker-pool-errors:{worker_pool_id}")
-    return reply({"workerPoolErrors": cluster().worker_pools.list_errors(worker_pool_id)})
+    return reply({"workerPoolErrors": cluster().worker_errors.of_pool(worker_pool_id)})
+
+
+def _workers(worker_pool_id: str, prefix: str = "") -> Response:
+    def key(one: dict[str, Any]) -> str:
+        return f"{one['workerGroup']}/{one['workerId']}"
+
+    state = request.args.get("state")
+    found = [
+        one
+        for one in cluster().worker_pools.list_workers(worker_pool_id)
+        if key(one).startswith(prefix) and state in (None, one["state"])
+    ]
+    page = Page.of_query()
+    return reply(page.list("workers", lambda after, limit: [one for one in found if key(one) > after][:limit], key))
