@@ -66,6 +66,12 @@ def test_what_is_wrong_is_named_with_its_place(change: dict[str, Any], text: str
         ({"type": "indexed-image", "namspace": "a", "path": "p"}, "namspace is not allowed; did you mean namespace?"),
         ({"type": "task-image", "path": "public/x.tar"}, "image: taskId is required"),
         ({"type": "task-image", "taskId": "me", "path": "public/x.tar"}, "image.taskId: 'me' does not match"),
+        ({"type": "task-image", "taskId": f"{TASK_ID}\n", "path": "public/x"}, "image.taskId: "),
+        (
+            {"type": "task-image", "taskId": TASK_ID, "path": "public/../private/x"},
+            "image.path: no artifact can be named 'public/../private/x': it has '.' or '..' as a part",
+        ),
+        ({"type": "indexed-image", "namespace": "../x", "path": "public/x"}, "image.namespace: must be words joined"),
     ],
 )
 def test_an_image_has_one_of_four_forms(image: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Which artifact names the queue can bear.
+"""Which artifact names the queue can bear, and which names the index has.
 
 The queue stores some names that break it: with one above 1024 characters the run's artifacts can never be listed again.
 """
@@ -8,6 +8,7 @@ from typing import Final
 
 LONGEST_NAME: Final = 1024
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
+_NAMESPACE: Final = re.compile(r"(?:[A-Za-z0-9_!~*'()%-]+\.)*[A-Za-z0-9_!~*'()%-]+")
 
 
 def refusal(name: str) -> str:
@@ -21,6 +22,11 @@ def refusal(name: str) -> str:
     if {".", ".."} & set(name.split("/")):
         return "it has '.' or '..' as a part"
     return ""
+
+
+def namespace_refusal(name: str) -> str:
+    """Why the index has nothing of that name, which could lead a call to another place of its API; empty if it may."""
+    return "" if _NAMESPACE.fullmatch(name) else f"must be words joined by dots (given: {shown(name)!r})"
 
 
 def shown(name: str) -> str:

@@ -5,6 +5,7 @@ The schemas (`schema/*.json`) are the one place that lists the keys of a payload
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
@@ -175,6 +176,12 @@ def _unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Itera
             yield ValidationError("array items must be unique")
 
 
+def _pattern(_validator: Any, wanted: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """``$`` is the end, as schemas mean it; Python's comes before a last line feed, too."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), instance):
+        yield ValidationError(f"{instance!r} does not match {wanted!r}")
+
+
 def _tolerant(part: Any, key: str = "") -> Any:
     """The schema without its refusal of unknown keys; a feature that nobody knows stays refused."""
     if isinstance(part, list):
@@ -190,6 +197,6 @@ def _validator(dialect: Dialect, strict: bool) -> Any:
     formats = FormatChecker(formats=())
     formats.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(parse_time(value)))
     extend: Any = validators.extend
-    kind = extend(Draft7Validator, {"uniqueItems": _unique})
+    kind = extend(Draft7Validator, {"uniqueItems": _unique, "pattern": _pattern})
     wanted = schema(dialect) if strict else _tolerant(schema(dialect))
     return kind(wanted, format_checker=formats)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from taskward.core.clock import format_time, parse_time
-from taskward.executor.names import shown
+from taskward.executor.names import namespace_refusal, refusal, shown
 from taskward.executor.payload import bad_names
 
 
@@ -23,6 +23,16 @@ def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int
     yield from bad_names(payload.get("env", {}))
     yield from _late(payload.get("artifacts", {}), expires)
     yield from _bad_mounts(payload)
+    if isinstance(payload["image"], Mapping):
+        yield from _bad_image(payload["image"])
+
+
+def _bad_image(image: Mapping[str, str]) -> Iterator[str]:
+    """Names that could lead a call to another artifact than the one that is asked about."""
+    if "path" in image and (why := refusal(image["path"])):
+        yield f"image.path: no artifact can be named {shown(image['path'])!r}: {why}"
+    if "namespace" in image and (why := namespace_refusal(image["namespace"])):
+        yield f"image.namespace: {why}"
 
 
 def _late(artifacts: Mapping[str, Any], expires: datetime) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from taskward.executor.names import namespace_refusal, refusal, shown
+
 SHOWN_CHARACTERS: Final = 100
 
 
@@ -139,9 +141,13 @@ def _flaws(content: Mapping[str, Any]) -> Iterator[str]:
             good = False
         if not good or not content["url"].isprintable() or " " in content["url"]:
             yield f"url: must be an http or https URL (given: {content['url'][:SHOWN_CHARACTERS]!r})"
+    if "artifact" in content and (why := refusal(content["artifact"])):
+        yield f"artifact: no artifact can be named {shown(content['artifact'])!r}: {why}"
+    if "namespace" in content and (why := namespace_refusal(content["namespace"])):
+        yield f"namespace: {why}"
     if "base64" in content:
         try:
-            base64.b64decode(content["base64"], validate=True)
+            _decoded(content["base64"])
         except binascii.Error as error:
             yield f"base64: cannot be decoded: {error}"
 
@@ -157,7 +163,13 @@ def _content(content: Mapping[str, Any]) -> Content:
         case {"raw": raw}:
             return InlineContent(raw.encode(), "Raw")
         case _:
-            return InlineContent(base64.b64decode(content["base64"]), "Base64")
+            return InlineContent(_decoded(content["base64"]), "Base64")
+
+
+def _decoded(text: str) -> bytes:
+    if len(text) % 4:  # Python bears more padding than there is room for
+        raise binascii.Error("Incorrect padding")
+    return base64.b64decode(text, validate=True)
 
 
 def place(mount: Mount, home: str) -> str:
