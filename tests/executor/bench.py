@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import slugid
 
+from simulators.patience import until
 from simulators.redis import RedisServer
 from taskward.core.clock import format_time
 from taskward.core.connection import connect
@@ -118,10 +119,7 @@ class Bench:
 
     @staticmethod
     def wait_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WITHIN_S
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(condition, within_s=WITHIN_S)
 
 
 class JobProcess:
@@ -133,6 +131,7 @@ class JobProcess:
             status = 1
             try:
                 os.setpgid(0, 0)
+                os.umask(0o027)  # as `taskward.executor` has it
                 function()
                 status = 0
             except BaseException:

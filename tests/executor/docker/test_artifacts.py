@@ -16,7 +16,7 @@ def wanted(kind: str, path: str) -> dict[str, str]:
 def test_files_directories_and_volumes_become_artifacts(yard: Yard) -> None:
     result = yard.run(
         "mkdir -p /out/sub; echo one > /out/a.html; printf two > /out/sub/b.zip; echo three > /root/c;"
-        "chmod 000 /root/c; echo four > /volume/d.txt; ls -ld /volume",
+        "chmod 000 /root/c; echo four > /volume/d.txt; ls -ld /volume; stat -c %a /volume",
         artifacts={
             "public/out/": wanted("directory", "/out"),
             "public/c": wanted("file", "/root/c"),
@@ -25,6 +25,7 @@ def test_files_directories_and_volumes_become_artifacts(yard: Yard) -> None:
     )
 
     assert result.outcome.succeeded, result.log
+    assert "755" in result.output
     assert result.content("public/out/a.html") == b"one\n"
     assert result.content("public/out/sub/b.zip") == b"two"
     assert result.content("public/c") == b"three\n"

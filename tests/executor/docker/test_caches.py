@@ -19,6 +19,12 @@ def test_a_cache_is_found_again_with_its_owners_and_rights(yard: Yard) -> None:
     assert 'using cache "level-1" -> /d\n' in result.log
 
 
+def test_users_of_a_container_other_than_root_may_look_into_a_new_cache(yard: Yard) -> None:
+    result = yard.run("stat -c %a /c; echo 1 > /c/file; su someone -c 'cat /c/file'", SCOPES, cache={"fresh": "/c"})
+
+    assert task_output(result) == ["755", "1"]
+
+
 def test_a_cache_needs_its_scope_or_that_of_the_pool(yard: Yard) -> None:
     without = yard.run("true", ("docker-worker:cache:other",), cache={"mine": "/c"})
     of_pool = yard.run("true", ("docker-worker:cache:mine:proj-x/linux",), cache={"mine": "/c"})

@@ -37,7 +37,8 @@ class ContainerArtifacts(ContainerFeature):
         places = [each.path for each in self.task.payload.artifacts if each.type == "volume"]
         for number, place in enumerate(places):
             volume = self.engine.identity.home / f"{_VOLUMES}-{number}"
-            volume.mkdir(mode=0o755)
+            volume.mkdir()
+            volume.chmod(0o755)
             self.engine.outfit.binds.append(Bind(volume, place))
 
     def stop(self) -> None:

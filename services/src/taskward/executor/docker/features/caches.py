@@ -66,6 +66,7 @@ class ContainerCaches(ContainerFeature):
 
 def _new(shelf: Shelf, name: str) -> Item:
     item, now = shelf.create(), time.time()
-    item.content.mkdir(mode=0o755)
+    item.content.mkdir()
+    item.content.chmod(0o755)  # as docker-worker's: users of the container other than root may look in
     item.complete(Facts(name, now, now))
     return item
