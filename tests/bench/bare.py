@@ -83,6 +83,7 @@ class _Exchange:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process and the children it has waited for have used so far."""
+    """Seconds of processor time that a process and its children have used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICKS_A_SECOND
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(int, fields[11:15])) / _TICKS_A_SECOND + sum(cpu_s(int(child)) for child in children)
