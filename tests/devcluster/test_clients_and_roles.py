@@ -67,6 +67,29 @@ def test_nobody_makes_a_client_mightier_than_himself(server: DevCluster) -> None
         assert error.value.status_code == 403
 
 
+def test_who_changes_a_client_or_role_needs_what_is_added_only(server: DevCluster, auth: Any) -> None:
+    expires = taskcluster.fromNowJSON("1 day")
+    auth.createClient("who", {"description": "", "expires": expires, "scopes": ["a:b"]})
+    auth.createRole("what", {"description": "", "scopes": ["a:*"]})
+    auth.options["authorizedScopes"] = ["auth:update-client:who", "auth:update-role:what", "c:d"]
+    auth.updateClient("who", {"description": "", "expires": expires, "scopes": ["a:b", "c:d"]})
+    auth.updateRole("what", {"description": "", "scopes": ["a:b", "c:d"]})
+    with pytest.raises(TaskclusterRestFailure) as error:
+        auth.updateClient("who", {"description": "", "expires": expires, "scopes": ["e:f"]})
+    assert error.value.status_code == 403
+
+
+def test_scopes_end_with_one_star_at_most(auth: Any) -> None:
+    expires = taskcluster.fromNowJSON("1 day")
+    for call, body in (
+        (auth.createClient, {"description": "", "expires": expires}),
+        (auth.createRole, {"description": ""}),
+    ):
+        with pytest.raises(TaskclusterRestFailure) as error:
+            call("stars", {**body, "scopes": ["a:**"]})
+        assert (error.value.status_code, error.value.body["code"]) == (400, "InputError")
+
+
 def test_clients_and_roles_are_listed_in_pages(auth: Any) -> None:
     for number in range(3):
         auth.createClient(f"paged/{number}", {"expires": EXPIRES, "description": ""})

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from taskward.devcluster.authentication import Authenticator, Caller
 from taskward.devcluster.clients import Client
 from taskward.devcluster.clock import parse_instant, write_instant
-from taskward.devcluster.errors import AuthenticationFailed
+from taskward.devcluster.errors import AuthenticationFailed, InputError
 from taskward.devcluster.hawk import SignedRequest
 from taskward.devcluster.identifiers import CLIENT, ROLE, SCOPE
 from taskward.devcluster.routes.request import Page, authenticate, body, caller, cluster, reply
@@ -42,6 +42,13 @@ def _check_id(pattern: str, identifier: str) -> str:
     return identifier
 
 
+def _single_stars(scopes: list[str]) -> list[str]:
+    """Return the scopes; raises ``InputError``."""
+    if any(scope.endswith("**") for scope in scopes):
+        raise InputError("scopes must not end with `**`")
+    return scopes
+
+
 @routes.get("/clients/")
 @routes.get("/clients")
 def list_clients() -> Response:
@@ -68,7 +75,7 @@ def client(client_id: str) -> Response:
 def create_client(client_id: str) -> Response:
     """Make a client."""
     wish = body(_CLIENT)
-    scopes = wish.get("scopes", [])
+    scopes = _single_stars(wish.get("scopes", []))
     caller().require(f"auth:create-client:{_check_id(CLIENT, client_id)}", *scopes)
     expires, delete = parse_instant(wish["expires"]), wish.get("deleteOnExpiration", False)
     return reply(cluster().clients.create(client_id, wish["description"], scopes, expires, delete))
@@ -78,7 +85,8 @@ def create_client(client_id: str) -> Response:
 def update_client(client_id: str) -> Response:
     """Change a client."""
     wish = body(_CLIENT)
-    caller().require(f"auth:update-client:{client_id}", *wish.get("scopes", []))
+    added = set(_single_stars(wish.get("scopes", []))) - set(cluster().clients.get(client_id)["scopes"])
+    caller().require(f"auth:update-client:{client_id}", *sorted(added))
     expires = parse_instant(wish["expires"])
     return reply(cluster().clients.update(client_id, wish["description"], wish.get("scopes"), expires))
 
@@ -109,7 +117,7 @@ def delete_client(client_id: str) -> Response:
     """Remove a client."""
     caller().require(f"auth:delete-client:{client_id}")
     cluster().clients.delete(client_id)
-    return reply({})
+    return Response(status=204)
 
 
 @routes.get("/roles/")
@@ -148,6 +156,7 @@ def role(role_id: str) -> Response:
 def create_role(role_id: str) -> Response:
     """Make a role."""
     wish = body(_ROLE)
+    _single_stars(wish["scopes"])
     caller().require(f"auth:create-role:{_check_id(ROLE, role_id)}", *wish["scopes"])
     return reply(cluster().roles.create(role_id, wish["description"], wish["scopes"]))
 
@@ -156,7 +165,9 @@ def create_role(role_id: str) -> Response:
 def update_role(role_id: str) -> Response:
     """Change a role."""
     wish = body(_ROLE)
-    caller().require(f"auth:update-role:{role_id}", *wish["scopes"])
+    former = cluster().roles.expand(cluster().roles.get(role_id)["scopes"])
+    added = [scope for scope in _single_stars(wish["scopes"]) if not former.satisfies(scope)]
+    caller().require(f"auth:update-role:{role_id}", *added)
     return reply(cluster().roles.update(role_id, wish["description"], wish["scopes"]))
 
 
@@ -165,7 +176,7 @@ def delete_role(role_id: str) -> Response:
     """Remove a role."""
     caller().require(f"auth:delete-role:{role_id}")
     cluster().roles.delete(role_id)
-    return reply({})
+    return Response(status=204)
 
 
 @routes.post("/scopes/expand")
