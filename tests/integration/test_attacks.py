@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from simulators.patience import until
 from taskward.core.ids import RunId
 
 from .conftest import needs_root
-from .stack import Stack, until
+from .stack import Stack
 
 pytestmark = needs_root
 
@@ -194,6 +195,53 @@ def test_names_that_would_break_the_queue_never_reach_it(stack: Stack, name: str
     assert resolution[0] in ("failed", "exception")
     assert "name" in stack.log(run)
     assert set(stack.artifacts(run)) <= {"public/logs/live.log", "public/logs/live_backing.log"}
+
+
+SQUAT = """
+import json, os, socket
+for address, port in json.loads(os.environ["PLACES"]):
+    for option in (0, socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        with socket.socket() as s:
+            if option:
+                s.setsockopt(socket.SOL_SOCKET, option, 1)
+            try:
+                s.bind((address, port))
+                s.listen()
+                print("LISTENS", address, port, option)
+            except OSError as error:
+                print("refused", error.strerror)
+"""
+
+
+def test_no_task_takes_the_place_of_proxy_or_gateway(stack: Stack, victim: RunId) -> None:
+    found = re.search(r"\nproxy http://([\d.]+):(\d+)", live_log(stack, victim))
+    assert found is not None
+    gateway = stack.settings.others["gateway"]["port"]
+    places = [(found[1], int(found[2])), ("0.0.0.0", int(found[2])), ("127.0.0.1", gateway), ("0.0.0.0", gateway)]
+    run, resolution = stack.run([["python3", "-c", SQUAT]], env={"PLACES": json.dumps(places)})
+
+    assert resolution == ("completed", "completed")
+    answers = [line for line in stack.log(run).splitlines() if line.startswith(("LISTENS", "refused"))]
+    assert answers == ["refused Address already in use"] * 12
+
+
+def test_files_with_odd_names_and_modes_cost_nobody_else_theirs(stack: Stack) -> None:
+    make = r"""
+mkdir d d/listed d/closed; cd d; echo ok > ok; echo x > listed/x; echo x > closed/x; mkfifo pipe; truncate -s 200G holes
+echo x > $'new\nline'; echo x > $'\xff'; echo x > 'a%2fb?c#d'; echo x > '..x'; : > empty; ln -s loop loop
+ln -s /proc/self/environ environ; chmod 400 listed; chmod 0 closed ok2 2> /dev/null; true
+"""
+    run, resolution = stack.run(
+        [["bash", "-c", make]], artifacts=[{"type": "directory", "path": "d", "name": "private/d", "optional": True}]
+    )
+
+    assert resolution == ("completed", "completed"), stack.log(run)
+    found = {name.removeprefix("private/d/"): each["storageType"] for name, each in stack.artifacts(run).items()}
+    assert {name for name, kind in found.items() if kind == "s3"} >= {"ok", "a%2fb?c#d", "..x", "empty"}
+    assert {name for name, kind in found.items() if kind == "error"} == {
+        "listed/x", "closed", "pipe", "holes", "loop", "environ",
+    }  # fmt: skip
+    assert stack.get(run, "private/d/a%2fb?c#d") == b"x\n"
 
 
 def test_daemons_do_not_outlive_their_task(stack: Stack) -> None:
