@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from socket import recv_fds, send_fds, socket
+from types import FrameType
 from typing import Any, Final, Self
 
 from taskward.executor.errors import EngineFailed
@@ -84,12 +85,16 @@ class Errands:
 
 
 def serve(handlers: Mapping[str, Handler], longest_s: float) -> Callable[[socket], None]:
-    """Answers requests until the other end closes; one that takes `longest_s` ends the process."""
+    """Answers requests until the other end closes; one that takes `longest_s` is refused, whatever it waits for.
+
+    A handler may set a shorter alarm.
+    """
 
     def answer(connection: socket) -> None:
         while os.open(os.devnull, os.O_RDWR) < _FIRST_OWN_DESCRIPTOR:
             pass  # nothing is open below our socket: what we open must not become standard input or output
-        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(signal.SIGALRM, _too_late)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL if number != signal.SIGPIPE else signal.SIG_IGN)
         while True:
             data, received, _, _ = recv_fds(connection, _LARGEST_MESSAGE, _MOST_DESCRIPTORS)
@@ -100,6 +105,11 @@ def serve(handlers: Mapping[str, Handler], longest_s: float) -> Callable[[socket
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     return answer
+
+
+def _too_late(_number: int, _frame: FrameType | None) -> None:
+    """Interrupts whatever a handler is doing: a server may keep one busy without ever stalling it."""
+    raise Refused("it takes too long")
 
 
 def _answer(

@@ -16,6 +16,7 @@ from taskward.executor.mounts.ask import STALL_S, Client, Transient, attempts, c
 from taskward.executor.mounts.errands import Refused
 
 _PIECE_BYTES: Final = 1 << 20
+_CODED_PIECE_BYTES: Final = 1 << 16  # what follows a gzip member is copied at its end
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Download:
             self._decoder = zlib.decompressobj(31)
 
     def _receive(self, response: http.client.HTTPResponse) -> None:
-        while piece := response.read1(_PIECE_BYTES):
+        while piece := response.read1(_PIECE_BYTES if self._decoder is None else _CODED_PIECE_BYTES):
             self._received += len(piece)
             self._store(piece)
             if time.monotonic() > self._deadline:

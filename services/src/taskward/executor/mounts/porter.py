@@ -1,5 +1,6 @@
 """What is done for a task's mounts with the rights of the task's user: downloads, hashes, files and places."""
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from socket import socket
@@ -33,6 +34,7 @@ def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]
         return {"taskId": str(_at(answer, "taskId"))}, ()
 
     def purges(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        signal.setitimer(signal.ITIMER_REAL, _PURGES_WITHIN_S)
         answer = ask.get_json(client, request["url"], _PURGES_WITHIN_S, to_proxy=request["to_proxy"])
         return {"before": _latest(_at(answer, "requests"), set(request["names"]))}, ()
 
