@@ -25,7 +25,7 @@ _SESSION_BYTES: Final = 16
 
 
 def _show_nothing(wish: Show, descriptors: Mapping[int, int], output: int) -> Child:
-    raise EngineFailed("displays of this task cannot be shown")
+    raise EngineFailed("this worker does not offer it")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ const socketUrl = new URL("display.sock", location.href);
 let viewer = null;
 let shown = "";
 let failures = 0;
+let timer = 0;
 
 function show(text, kind) {
   const state = document.getElementById("state");
@@ -22,10 +23,18 @@ function show(text, kind) {
   document.getElementById("again").hidden = kind !== "over";
 }
 
-function later() {
+function lookSoon() {
+  clearTimeout(timer);
+  timer = setTimeout(look, PAUSE_MS);
+}
+
+function failed(text) {
   failures += 1;
-  if (failures > MOST_FAILURES) show("the worker does not answer; the task may have ended", "over");
-  else setTimeout(look, PAUSE_MS);
+  if (failures > MOST_FAILURES) show(text, "over");
+  else {
+    show(`${text}, trying again`, "");
+    lookSoon();
+  }
 }
 
 async function look() {
@@ -38,13 +47,9 @@ async function look() {
     const found = await answer.json();
     if (answer.ok) offer(found);
     else if (FINAL_STATUSES.has(answer.status)) show(found.message, "over");
-    else {
-      show(found.message, "");
-      later();
-    }
+    else failed(found.message);
   } catch {
-    show("the worker does not answer, trying again", "");
-    later();
+    failed("the worker does not answer");
   }
 }
 
@@ -55,13 +60,14 @@ function offer(found) {
   document.getElementById("choice").hidden = names.length < 2;
   if (!names.length) {
     show("no display yet: the task has started no X server, or it lets nobody in", "");
-    setTimeout(look, PAUSE_MS);
+    lookSoon();
     return;
   }
   connect(names.includes(shown) ? shown : names[0]);
 }
 
 function connect(display) {
+  clearTimeout(timer);
   shown = choice.value = display;
   const url = new URL(socketUrl);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -78,14 +84,14 @@ function connect(display) {
   mine.addEventListener("disconnect", () => {
     if (viewer !== mine) return;
     show("the display was closed, looking again", "");
-    setTimeout(look, PAUSE_MS);
+    lookSoon();
   });
 }
 
 choice.onchange = () => {
   const before = viewer;
   viewer = null;
-  before.disconnect();
+  if (before) before.disconnect();
   connect(choice.value);
 };
 watch.onchange = () => {
