@@ -5,22 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from simulators.patience import until
 from taskward.core.outcome import COMPLETED
 
 from .conftest import Rig
-
-
-def until(condition: Callable[[], bool], limit_s: float = 15.0) -> float:
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < limit_s, "it did not happen"
-        time.sleep(0.01)
-    return time.monotonic() - start
 
 
 class Claimer:
@@ -94,7 +87,7 @@ def test_a_canceled_task_is_noticed_within_a_poll(rig: Rig, claimer: Claimer) ->
     until(lambda: len(rig.records.active()) == 1)
     (run,) = rig.records.active()
     rig.queue().cancelTask(task_id)
-    assert until(lambda: rig.records.abort_reason(run) == "canceled") < 3
+    until(lambda: rig.records.abort_reason(run) == "canceled", within_s=3)
 
 
 def test_at_shutdown_a_run_that_nobody_will_start_goes_back_at_once(rig: Rig, claimer: Claimer) -> None:

@@ -4,12 +4,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from simulators.patience import until
 
 from .conftest import config_writer, needs_root, new_place
 
@@ -56,13 +57,6 @@ def worker(shared_worker: RunningWorker) -> RunningWorker:
     return shared_worker
 
 
-def _until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.1)
-
-
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -81,15 +75,15 @@ def test_every_role_runs_once_and_is_shown(worker: RunningWorker) -> None:
 def test_killed_process_comes_back_and_is_counted(worker: RunningWorker) -> None:
     before = worker.role("gateway")
     os.kill(before["pid"], signal.SIGKILL)
-    _until(lambda: worker.role("gateway")["state"] == "RUNNING" and worker.role("gateway")["pid"] != before["pid"])
-    _until(lambda: worker.role("gateway")["restarts"] == before["restarts"] + 1)
+    until(lambda: worker.role("gateway")["state"] == "RUNNING" and worker.role("gateway")["pid"] != before["pid"])
+    until(lambda: worker.role("gateway")["restarts"] == before["restarts"] + 1)
     assert worker.role("proxy")["restarts"] == 0
 
 
 def test_killed_redis_comes_back_with_its_functions(worker: RunningWorker) -> None:
     before = worker.role("redis")
     os.kill(before["pid"], signal.SIGKILL)
-    _until(lambda: worker.status()["redis"] and worker.role("redis")["pid"] not in (0, before["pid"]))
+    until(lambda: worker.status()["redis"] and worker.role("redis")["pid"] not in (0, before["pid"]))
     assert worker.run("drain", "--no-wait").returncode == 0
     assert worker.run("drain", "--undo").stdout == "claiming again\n"
 
@@ -104,7 +98,7 @@ def test_down_leaves_nothing(worker: RunningWorker) -> None:
 def test_killed_supervisor_takes_all_with_it_and_can_be_started_again(worker: RunningWorker) -> None:
     pids = [role["pid"] for role in worker.status()["roles"]]
     os.kill(worker.supervisor_pid, signal.SIGKILL)
-    _until(lambda: not any(_lives(pid) for pid in pids))
+    until(lambda: not any(_lives(pid) for pid in pids))
     again = worker.run("up", "--detach")
     assert again.returncode == 0, again.stderr
     assert all(role["state"] == "RUNNING" and role["restarts"] == 0 for role in worker.status()["roles"])

@@ -5,15 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from simulators.patience import until
 from simulators.redis import RedisServer
 from taskward.claimer.inbox import WAIT_S
 from taskward.claimer.reaper import Reaper, Watch
@@ -27,15 +27,6 @@ from taskward.core.worker import InProcessWorker
 
 RUN = RunId("dSlITZ4yQgmvxxAi4A8fHQ", 0)
 PROGRAM = Path(__file__).with_name("worker_process.py")
-
-
-def until(condition: Callable[[], bool], limit_s: float = 10.0) -> float:
-    """Waits for `condition`; returns how long it took."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < limit_s, "it did not happen"
-        time.sleep(0.005)
-    return time.monotonic() - start
 
 
 @dataclass
@@ -184,7 +175,7 @@ def test_a_killed_worker_takes_its_job_process_with_it_and_another_takes_over(wo
         reaper.sweep()
         return len(workers.done()) == 2
 
-    assert until(requeued) < 2
+    until(requeued, within_s=2)
     assert start_time(horse) is None
 
 

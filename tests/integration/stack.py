@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ import taskcluster
 from redis import Redis
 
 from simulators.devcluster import DevCluster
+from simulators.patience import until
 from taskward.cli.status import collect
 from taskward.core.connection import connect
 from taskward.core.ids import RunId
@@ -29,16 +29,6 @@ from taskward.core.settings import Settings
 
 TASKWARD = Path(sys.prefix) / "bin/taskward"
 QUEUE = "proj-test/linux"
-
-
-def until(condition: Callable[[], Any], what: str, limit_s: float = 60.0, pause_s: float = 0.01) -> Any:
-    """Waits until `condition` is true and returns its value; fails with `what` after `limit_s`."""
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {limit_s} s still not: {what}")
-        time.sleep(pause_s)
-    return value
 
 
 def free_port() -> int:

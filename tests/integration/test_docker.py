@@ -11,10 +11,11 @@ import requests
 from docker.api.client import APIClient
 
 from simulators.docker import busybox, daemon
+from simulators.patience import until
 from taskward.executor.docker import labels
 
 from .conftest import needs_root
-from .stack import Stack, send, until
+from .stack import Stack, send
 
 __all__ = ["busybox", "daemon"]
 

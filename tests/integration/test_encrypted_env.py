@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import slugid
 
+from simulators.patience import until
+
 from .conftest import needs_root
-from .stack import Stack, send, until
+from .stack import Stack, send
 
 VALUE = "s3cret-v4lue-of-the-test"
 CHECK = f'test "$(printf %s "$SECRET" | sha256sum)" = "{hashlib.sha256(VALUE.encode()).hexdigest()}  -"'

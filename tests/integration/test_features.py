@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 import slugid
 
+from simulators.patience import until
 from simulators.superseder import Superseder, lists
 
 from .conftest import needs_root
-from .stack import QUEUE, Stack, until
+from .stack import QUEUE, Stack
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import pytest
 import requests
 import websocket
 
+from simulators.patience import until
+
 from .conftest import needs_root
-from .stack import Stack, send, until
+from .stack import Stack, send
 
 ARTIFACT = "private/generic-worker/shell.html"
 HOLD = [["bash", "-c", "while [ ! -e end ]; do sleep 0.05; done; echo over"]]

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from simulators.patience import until
 from taskward.core.ids import RunId
 
 from .conftest import needs_root
-from .stack import Stack, send, until
+from .stack import Stack, send
 
 pytestmark = [needs_root, pytest.mark.slow]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from .stack import TASKWARD, Stack, until
+from simulators.patience import until
+
+from .stack import TASKWARD, Stack
 
 
 def test_a_task_that_succeeds_is_completed_with_its_log(stack: Stack) -> None:

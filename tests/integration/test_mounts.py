@@ -6,10 +6,11 @@ from pathlib import Path
 
 import taskcluster
 
+from simulators.patience import until
 from taskward.core.ids import RunId
 
 from .conftest import needs_root
-from .stack import QUEUE, Stack, send, until
+from .stack import QUEUE, Stack, send
 
 ARCHIVE = "mkdir -p d && echo hello > d/file && tar -czf a.tar.gz d"
 

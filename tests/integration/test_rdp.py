@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import requests
 
+from simulators.patience import until
 from simulators.rdp import SIZE_SCRIPT, person, size_of_display
 
 from .conftest import needs_root
-from .stack import QUEUE, Stack, until
+from .stack import QUEUE, Stack
 
 NAME = "login-identity/someone/rdpInfo.json"
 RETAINED_S = 6

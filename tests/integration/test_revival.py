@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from simulators.patience import until
+
 from .conftest import needs_root
-from .stack import Stack, send, until
+from .stack import Stack, send
 
 pytestmark = [needs_root, pytest.mark.slow]
 

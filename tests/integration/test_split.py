@@ -7,8 +7,9 @@ import pytest
 
 from signer import processes
 from signer.authority import Authority
+from simulators.patience import until
 
-from .stack import QUEUE, Stack, free_port, until
+from .stack import QUEUE, Stack, free_port
 
 WORKER = {"task_queue_id": QUEUE, "worker_group": "group", "worker_id": "worker"}
 

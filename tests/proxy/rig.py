@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 import redis
 
 from proxy.upstream import SimulatedTaskcluster
+from simulators.patience import until
 from taskward.core.acl import write_acl
 from taskward.proxy import keys
 
@@ -50,7 +50,7 @@ class RedisServer:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
         command += ["--unixsocketperm", "777", "--dir", str(self.folder), *self.arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_until(self._answers)
+        until(self._answers)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -64,14 +64,6 @@ class RedisServer:
                 return bool(client.ping())
         except redis.RedisError:
             return False
-
-
-def wait_until(condition: "object", timeout_s: float = 10.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {condition}"
-        time.sleep(0.01)
 
 
 @dataclass
@@ -248,7 +240,7 @@ def running_proxy(
     try:
         rig.give_address(rig.address, "T/0", os.getuid())
         rig.store_credentials("T/0", "task-client/T")
-        wait_until(lambda: process.poll() is not None or (rig.answers() if prefix else _accepts(port)))
+        until(lambda: process.poll() is not None or (rig.answers() if prefix else _accepts(port)))
         assert process.poll() is None, (folder / "log").read_text()
         yield rig
     finally:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.rig import RedisServer, Rig, running_proxy, wait_until
+from proxy.rig import RedisServer, Rig, running_proxy
 from proxy.upstream import Peer, Received, simulated_taskcluster
+from simulators.patience import until
 
 HEAD = b"POST /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n"
 SMUGGLED = b"GET /api/queue/v1/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -120,7 +121,7 @@ def test_a_body_that_stalls_is_cut_off_here_and_at_taskcluster(strict_rig: Rig) 
     strict_rig.taskcluster.next(script)
     sock = strict_rig.dial()
     sock.sendall(b"PUT /api/queue/v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nsome")
-    wait_until(lambda: bool(ended), timeout_s=3)
+    until(lambda: bool(ended), within_s=3)
     assert ended == [b"some"]
 
 
@@ -196,10 +197,10 @@ def test_closed_connections_are_not_counted_for_ever(strict_rig: Rig) -> None:
     for _ in range(3):
         for sock in [strict_rig.dial() for _ in range(30)]:
             sock.close()
-        wait_until(lambda: strict_rig.request("/api/queue/v1/x").status == 200)
+        until(lambda: strict_rig.request("/api/queue/v1/x").status == 200)
     for _ in range(60):
         assert strict_rig.request("/api/queue/v1/x").status == 200
-    wait_until(lambda: b"taskward_proxy_connections 1\n" in strict_rig.status("/metrics").body)
+    until(lambda: b"taskward_proxy_connections 1\n" in strict_rig.status("/metrics").body)
 
 
 def test_the_log_holds_no_secret(rig: Rig) -> None:
@@ -237,7 +238,7 @@ def test_no_descriptor_is_left_behind(rig: Rig) -> None:
     before = one_of_each()
     for _ in range(20):
         one_of_each()
-    wait_until(lambda: descriptors() <= before + 2)
+    until(lambda: descriptors() <= before + 2)
 
 
 def test_the_port_does_not_answer_on_ipv6(rig: Rig) -> None:

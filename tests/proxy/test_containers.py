@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.containers import TASKCLUSTER, Pair, status, talk
-from proxy.rig import Rig, running_proxy, wait_until
+from proxy.rig import Rig, running_proxy
 from simulators.forger import ACK, PUSH, Forger
 from simulators.networks import Network, Networks, ip
+from simulators.patience import until
 
 pytestmark = pytest.mark.root
 
@@ -100,7 +101,7 @@ def test_a_forged_connection_gets_nothing_even_if_the_forger_sees_the_answers(pa
     with Forger(pair.b, pair.network_a, pair.port) as forger:
         forger.shake_hands()
         forger.send(ACK | PUSH, TASKCLUSTER)
-        wait_until(lambda: refused(pair.rig) > before)
+        until(lambda: refused(pair.rig) > before)
         assert b"".join(forger.answers(0.2)) == b""
     assert pair.rig.taskcluster.requests == []
 

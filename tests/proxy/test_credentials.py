@@ -5,11 +5,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from proxy.rig import RedisServer, Rig, running_proxy, running_redis, wait_until
+from proxy.rig import RedisServer, Rig, running_proxy, running_redis
 from proxy.upstream import Peer, Received, simulated_taskcluster
+from simulators.patience import until
 from taskward.proxy import credentials
 from taskward.proxy.errors import RequestError, StoreUnavailable
 from taskward.proxy.routes import RootUrl
@@ -169,8 +171,12 @@ def test_new_credentials_apply_to_the_next_request(rig: Rig) -> None:
     connection = rig.connect()
     for number in range(20):
         rig.store_credentials("T/0", f"task-client/{number}")
-        wait_until(lambda number=number: f"client/{number}" in _client_id(rig), timeout_s=0.5)
+        until(partial(_is_known, rig, f"client/{number}"), within_s=0.5)
     connection.close()
+
+
+def _is_known(rig: Rig, client_id: str) -> bool:
+    return client_id in _client_id(rig)
 
 
 def _client_id(rig: Rig) -> str:
@@ -192,7 +198,7 @@ def test_requests_in_flight_do_not_hold_new_credentials_up(rig: Rig) -> None:
         sock.sendall(b"GET /api/queue/v1/slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     rig.taskcluster.wait_for(2)
     rig.store_credentials("T/0", "task-client/new")
-    wait_until(lambda: "task-client/new" in _client_id(rig), timeout_s=0.5)
+    until(lambda: "task-client/new" in _client_id(rig), within_s=0.5)
     proceed.set()
     for sock in stalled:
         assert sock.recv(1000).startswith(b"HTTP/1.1 200")
@@ -221,10 +227,10 @@ def test_a_task_goes_on_while_redis_restarts_and_then_gets_what_is_new(own_redis
     rig.redis.start()
     rig.give_address(rig.address, "T/0", uid=os.getuid())
     rig.store_credentials("T/0", "task-client/after-restart", publish=False)
-    wait_until(lambda: "after-restart" in _client_id(rig), timeout_s=3.0)
+    until(lambda: "after-restart" in _client_id(rig), within_s=3.0)
     connection.close()
     rig.store_credentials("T/0", "task-client/subscribed-again")
-    wait_until(lambda: "subscribed-again" in _client_id(rig), timeout_s=3.0)
+    until(lambda: "subscribed-again" in _client_id(rig), within_s=3.0)
 
 
 def test_health_tells_that_redis_is_away(own_redis_rig: Rig) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.rig import RedisServer, Rig, running_proxy, wait_until
+from proxy.rig import RedisServer, Rig, running_proxy
 from proxy.upstream import Peer, Received, simulated_taskcluster
+from simulators.patience import until
 from taskward.proxy.listener import task_listener
 
 
@@ -61,13 +62,13 @@ def test_a_killed_worker_process_is_replaced(own_rig: Rig) -> None:
         except OSError:
             return False
 
-    wait_until(served, timeout_s=5)
+    until(served, within_s=5)
 
 
 def test_a_hangup_signal_replaces_the_worker_process_and_keeps_serving(own_rig: Rig) -> None:
     before = own_rig.worker
     own_rig.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: not before.exists())
+    until(lambda: not before.exists())
     assert own_rig.request("/api/queue/v1/x").status == 200
 
 

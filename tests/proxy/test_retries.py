@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.rig import RedisServer, Rig, running_proxy, wait_until
+from proxy.rig import RedisServer, Rig, running_proxy
 from proxy.upstream import Peer, Received, cut, raw, reply, simulated_taskcluster
+from simulators.patience import until
 
 
 @pytest.mark.parametrize("status", ["500 Oops", "502 Bad Gateway", "503 Busy", "429 Too Many"])
@@ -128,7 +129,7 @@ def test_waiting_for_an_answer_ends_when_the_task_leaves(rig: Rig) -> None:
     rig.taskcluster.wait_for(1)
     closed_at = time.monotonic()
     sock.close()
-    wait_until(lambda: bool(left))
+    until(lambda: bool(left))
     assert left[0] - closed_at < 1.0
 
 

@@ -6,8 +6,9 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from proxy.rig import RedisServer, Rig, running_proxy, running_redis, wait_until
+from proxy.rig import RedisServer, Rig, running_proxy, running_redis
 from proxy.upstream import simulated_taskcluster
+from simulators.patience import until
 from taskward.proxy import keys
 from taskward.proxy.store import Store
 
@@ -27,9 +28,9 @@ def guarded_rig(guarded_redis: RedisServer) -> Iterator[Rig]:
 
 def test_the_role_is_enough_to_serve_and_to_hear_of_new_credentials(guarded_rig: Rig) -> None:
     assert guarded_rig.request("/api/queue/v1/x").status == 200
-    wait_until(lambda: _subscribers(guarded_rig) == 1)
+    until(lambda: _subscribers(guarded_rig) == 1)
     guarded_rig.store_credentials("T/0", "task-client/new")
-    wait_until(lambda: "task-client/new" in _signature(guarded_rig), timeout_s=0.5)
+    until(lambda: "task-client/new" in _signature(guarded_rig), within_s=0.5)
     assert "NOPERM" not in (guarded_rig.folder / "log").read_text()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from signer.simulated_queue import TASK_QUEUE_ID, WORKER_GROUP, WORKER_ID
+from simulators.patience import until
 
 PYTHON = sys.executable
 _START_TIMEOUT_S = 30
@@ -141,10 +142,7 @@ def short_directory() -> Iterator[Path]:
     try:
         yield directory
     finally:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while gpg_processes(directory):
-            assert time.monotonic() < deadline, "gpg does not end"
-            time.sleep(0.01)
+        until(lambda: not gpg_processes(directory), "the end of gpg")
         shutil.rmtree(directory)
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from signer import processes
 from signer.processes import Service, as_nobody, gpg_processes
 from signer.sealing import Author, asking, violation
 from signer.simulated_queue import SimulatedTaskcluster
+from simulators.patience import until
 from taskward.signer.audit import check
 from taskward.signer.decrypter.client import (
     Decrypter,
@@ -80,10 +80,7 @@ def test_no_gpg_and_no_agent_is_there_between_requests(
 ) -> None:
     task = asking(taskcluster, lambda me: [author.variable(me)])
     decrypter.values(task.task_id, 0)
-    deadline = time.monotonic() + 10
-    while gpg_processes(decrypter_service.directory / "decrypter"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not gpg_processes(decrypter_service.directory / "decrypter"))
 
 
 def test_it_has_no_core_dumps_and_no_way_to_more_rights(decrypter_service: Service) -> None:
@@ -152,8 +149,7 @@ def test_killed_in_the_middle_it_comes_back_with_its_key(directory: Path, taskcl
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while children(service.process.pid) == "":
-            time.sleep(0.005)
+        until(lambda: children(service.process.pid))
         service.stop(signal.SIGKILL)
         asking.join()
         assert failures

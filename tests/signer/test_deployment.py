@@ -15,6 +15,7 @@ from signer import processes
 from signer.callers import other_signer, refusal
 from signer.processes import Service, as_nobody
 from signer.simulated_queue import SimulatedTaskcluster
+from simulators.patience import until
 from taskward.signer.client import SignerClient, SignerUnavailable, UploadedArtifact
 
 KEYHOLDER_UID, SIGNER_UID = 54321, 54322
@@ -92,7 +93,8 @@ def test_a_run_reserved_before_a_crash_is_signed_for_the_same_manifest_only(
         own_keyholder.process.send_signal(signal.SIGSTOP)
         asking = threading.Thread(target=ask_in_vain, args=(client, task.task_id, credentials, artifacts))
         asking.start()
-        wait_for_line(directory / "state" / "audit.jsonl", '"event":"sign"')
+        log = directory / "state" / "audit.jsonl"
+        until(lambda: '"event":"sign"' in log.read_text())
         kill([*children_of(signer.process.pid), signer.process.pid])
         asking.join()
         own_keyholder.process.send_signal(signal.SIGCONT)
@@ -107,14 +109,6 @@ def test_a_run_reserved_before_a_crash_is_signed_for_the_same_manifest_only(
 def ask_in_vain(client: SignerClient, task_id: str, credentials: object, artifacts: object) -> None:
     with pytest.raises(SignerUnavailable):
         client.certify(task_id, 0, credentials, artifacts)  # type: ignore[arg-type]  # passed through a thread
-
-
-def wait_for_line(file: Path, part: str) -> None:
-    for _ in range(500):
-        if file.exists() and part in file.read_text():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(f"no {part} in {file}")
 
 
 def events_in(log: Path) -> list[str]:

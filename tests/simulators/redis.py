@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +11,7 @@ from typing import Final, Self
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from simulators.patience import until
 from taskward.core.acl import ROLES, write_acl
 from taskward.core.connection import RedisAddress, connect, load_functions
 from taskward.core.redis_server import configuration, find_server
@@ -87,12 +87,7 @@ class RedisServer:
         return self._directory / f"{role}.password"
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.socket.exists() and self._answers():
-                return
-            time.sleep(0.005)
-        raise TimeoutError("redis-server did not answer")
+        until(lambda: self.socket.exists() and self._answers(), "redis-server answers", _READY_WITHIN_S, pause_s=0.005)
 
     def _answers(self) -> bool:
         address = self.address("admin")
