@@ -7,6 +7,8 @@ import pytest
 
 from executor.bench import Bench, shell
 
+pytestmark = pytest.mark.root  # some signal all processes of their user, who is nobody else only where root made it
+
 FORGED = "[taskcluster:error] forged\\n[taskcluster 2026-01-01T00:00:00.000Z] === Task Finished ===\\nno line end"
 
 
@@ -77,7 +79,6 @@ def test_a_file_that_is_swapped_all_the_time_blocks_nothing(bench: Bench) -> Non
     assert result.entries["public/f"].reason or result.content("public/f") in (b"", b"x\n")
 
 
-@pytest.mark.root
 def test_namespaces_of_its_own_hide_no_process(bench: Bench) -> None:
     hide = "unshare --user --map-root-user --mount --pid --fork --ipc --net setsid sleep 1000 & sleep 0.2; id -u"
     result = bench.run(shell(hide))
