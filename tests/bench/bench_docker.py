@@ -16,8 +16,9 @@ from docker.api.client import APIClient
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from integration.stack import Stack, until
+from integration.stack import Stack
 from simulators.docker import busybox_image, connect
+from simulators.patience import until
 from taskward.core.ids import RunId
 
 LIMIT_OVERHEAD_MS = 250

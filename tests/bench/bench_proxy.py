@@ -28,7 +28,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from proxy.rig import free_port, running_redis, wait_until
+from proxy.rig import free_port, running_redis
+from simulators.patience import until
 from taskward.proxy import keys
 
 CONNECTIONS = 8
@@ -68,7 +69,7 @@ def on_core(number: int) -> list[str]:
 def running(command: Sequence[str], port: int, address: str = "127.0.0.1") -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: process.poll() is not None or _accepts(address, port))
+        until(lambda: process.poll() is not None or _accepts(address, port))
         assert process.poll() is None, f"{command} ended at once"
         yield process
     finally:

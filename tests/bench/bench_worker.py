@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from integration.stack import Stack, until
+from integration.stack import Stack
+from simulators.patience import until
 from taskward.core.ids import RunId
 
 LIMIT_OVERHEAD_MS, LIMIT_PSS_MIB, LIMIT_START_S = 150, 200, 3
