@@ -8,7 +8,7 @@ left out.
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -92,7 +92,7 @@ class Cgroup:
         What version 1 has frozen would not die before somebody lets it go on.
         """
         for parent in self._others:
-            for path in (parent / self._name).rglob("freezer.state"):
+            for path in _below(parent / self._name, "freezer.state"):
                 with contextlib.suppress(OSError):
                     path.write_text("THAWED")
         return self._write(("unified", "cgroup.kill"), value="1")
@@ -101,7 +101,7 @@ class Cgroup:
         """Living processes in it, and in groups below it."""
         found: set[int] = set()
         for kind in self._parents:
-            for path in self._path(kind).rglob(_PROCS):
+            for path in _below(self._path(kind), _PROCS):
                 with contextlib.suppress(OSError):
                     found |= {int(pid) for pid in path.read_text().split()}
         return found
@@ -195,7 +195,16 @@ def names(state_dir: Path) -> set[str]:
 
 
 def _directories(parent: Path) -> Iterable[Path]:
-    return (each for each in parent.iterdir() if each.is_dir())
+    """Groups go while they are looked at: a container's daemon removes those of its own."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from [each for each in parent.iterdir() if each.is_dir()]
+
+
+def _below(group: Path, name: str) -> Iterator[Path]:
+    """Files called `name` of a group and of all groups below it."""
+    yield group / name
+    for each in _directories(group):
+        yield from _below(each, name)
 
 
 def _remove(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """A task's Docker socket in front of a simulated daemon, which writes down what reaches it."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -107,11 +108,18 @@ class Errand:
     def __init__(self) -> None:
         self.pulled: list[str] = []
         self.built: list[dict[str, Any]] = []
+        self.loaded: list[str] = []
+        self.names: list[str] = []
 
     def pull(self, name: str, pin: str) -> None:
         self.pulled.append(name)
         if name.startswith("absent"):
             raise Refusal(NOT_FOUND, f"{name}: manifest unknown")
+
+    def load(self, file: int, sha256: str, pin: str) -> list[str]:
+        assert hashlib.sha256(os.pread(file, 1 << 20, 0)).hexdigest() == sha256
+        self.loaded.append(pin)
+        return self.names
 
     def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
               done: Callable[[str], None]) -> None:  # fmt: skip
@@ -158,7 +166,7 @@ class Quay:
         )  # fmt: skip
         wire = Wire(f"unix://{directory / 'dockerd.sock'}", "1.41", TIMEOUT_S)
         pins = ("taskward/dind-w", "run-x.")
-        context = Context(wire, self.holdings, run, self.porter, "taskward-w-run", pins, ("docker.io",))
+        context = Context(wire, self.holdings, run, self.porter, "taskward-w-run", pins, ("docker.io",), directory)
         self._thread = threading.Thread(target=Server(self._listener, stopped, context).run)
         self._thread.start()
 

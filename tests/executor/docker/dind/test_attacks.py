@@ -185,7 +185,7 @@ def test_what_is_no_json_is_not_passed_on(quay: Quay, text: bytes) -> None:
         ("POST", "/networks/prune"), ("POST", "/build/prune"), ("POST", "/session"), ("POST", "/grpc"),
         ("POST", "/build/cancel"),
         ("GET", "/distribution/busybox/json"), ("GET", "/images/search?term=x"), ("POST", "/images/busybox/push"),
-        ("POST", "/images/load"), ("POST", "/networks/create"), ("POST", "/networks/bridge/connect"),
+        ("POST", "/networks/create"), ("POST", "/networks/bridge/connect"),
         ("DELETE", "/networks/bridge"), ("POST", "/containers/mine/update"), ("GET", "/containers/mine/checkpoints"),
         ("POST", "/containers/mine/checkpoints"), ("GET", "/containers/mine/attach/ws"), ("POST", "/auth"),
         ("POST", "/containers/mine/copy"), ("GET", "/containers/mine/stats"), ("PUT", "/containers/mine/json"),
@@ -417,3 +417,23 @@ def test_labels_of_images_do_not_make_them_another_runs(quay: Quay) -> None:
     assert sent.document["Labels"] == {"mine": "1", **dict.fromkeys(LABELS, "")}
     assert sent.query["repo"] == ["taskward/dind-w"]
     assert "own" not in json.dumps([*sent.query.values()])
+
+
+@pytest.mark.parametrize("name", ["taskward/executor:latest", "../x", "sha256:" + "a" * 64 + "x", "a b", ""])
+def test_what_is_loaded_takes_no_name_of_the_workers(quay: Quay, name: str) -> None:
+    quay.porter.names = [name]
+    reply = quay.ask("POST", "/images/load?quiet=1", b"archive")
+
+    assert reply.status == 400
+    assert [each for each in quay.asked if each.method != "GET"] == []
+
+
+def test_what_is_loaded_bears_the_tasks_name_for_the_task_only(quay: Quay) -> None:
+    quay.porter.names = ["tool:1"]
+    reply = quay.ask("POST", "/images/load?quiet=1", b"archive")
+
+    assert reply.document == {"stream": "Loaded image: tool:1\n"}
+    assert quay.porter.loaded[-1].startswith("taskward/dind-w:run-x.")
+    assert quay.ask("GET", "/images/tool:1/json").document["RepoTags"] == ["busybox:latest", "tool:1"]
+    assert "tool" not in str([each for each in quay.asked if each.method != "GET"])
+    quay.ask("DELETE", "/images/tool:1")

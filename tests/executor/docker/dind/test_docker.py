@@ -43,6 +43,7 @@ at built; docker run --rm mine:1
 at failing; printf 'FROM mine:1\\nRUN ["false"]\\n' | docker build -q -; echo code $?
 at images; docker images --format '{{.Repository}}:{{.Tag}}' | sort; docker ps -aq
 at save; docker save mine:1 > /image.tar; echo code $?
+docker rmi -f mine:1 >/dev/null; docker load -q -i /image.tar; docker run --rm mine:1 'cat b.txt'
 at detached
 docker run -d --name box --label a=b -v data:/data --network container:$(hostname) mine:1 \\
     'echo kept > /data/x; sleep 1000' >/dev/null
@@ -112,10 +113,10 @@ def test_only_what_has_a_name_is_left_of_builds(docking: Yard, printed: dict[str
     assert printed["images"] == ["mine:1", docking.image]
 
 
-def test_an_image_is_saved_under_the_tasks_own_name(
+def test_an_image_is_saved_and_loaded_under_the_tasks_own_name(
     docking: Yard, result: Result, printed: dict[str, list[str]]
 ) -> None:
-    assert printed["save"] == ["code 0"]
+    assert printed["save"] == ["code 0", "Loaded image: mine:1", "two"]
     with tarfile.open(fileobj=io.BytesIO(result.content("public/image.tar"))) as archive:
         manifest = archive.extractfile("manifest.json")
         assert manifest is not None

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from taskward.executor.docker.dind.config import Confinement
@@ -23,6 +24,14 @@ class Porter(Protocol):
 
         Raises:
             Refusal: it cannot be had.
+        """
+        ...
+
+    def load(self, file: int, sha256: str, pin: str) -> list[str]:
+        """Loads what ``docker save`` wrote, which has that hash, as `pin`; the names that the archive gives the image.
+
+        Raises:
+            Refusal: it is no image for here.
         """
         ...
 
@@ -47,6 +56,7 @@ class Context:
         main: name of the task's own container.
         pins: repository and beginning of the tags that keep images at the daemon.
         registries: from which a task may pull: hosts, ``docker.io``, or ``*`` for all.
+        scratch: a directory for files without a name.
     """
 
     wire: Wire
@@ -56,6 +66,7 @@ class Context:
     main: str
     pins: tuple[str, str]
     registries: tuple[str, ...]
+    scratch: Path
 
     def pin(self, token: str) -> tuple[str, str]:
         """Repository and tag."""

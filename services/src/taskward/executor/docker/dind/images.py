@@ -2,17 +2,20 @@
 
 import base64
 import binascii
+import hashlib
+import os
 import re
 import secrets
 from collections.abc import Iterator
 from datetime import datetime
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from taskward.executor.docker.dind import view
 from taskward.executor.docker.dind.config import labels, program
-from taskward.executor.docker.dind.containers import filters
+from taskward.executor.docker.dind.containers import filters, refresh
 from taskward.executor.docker.dind.context import NAME, Context, Route, route
-from taskward.executor.docker.dind.errors import NOT_FOUND, WRONG, Refusal, forbidden
+from taskward.executor.docker.dind.errors import CONFLICT, NOT_FOUND, WRONG, Refusal, forbidden
 from taskward.executor.docker.dind.exchange import Exchange
 from taskward.executor.docker.dind.fields import Fields
 from taskward.executor.docker.dind.holdings import Image, reference
@@ -75,9 +78,12 @@ def remove(context: Context, exchange: Exchange, name: str) -> None:
         exchange.reply(200, [{"Untagged": reference(name)}])
         return
     if len(names) > 1 and not exchange.request.query.flag("force"):
-        raise Refusal(409, f"image {own.id[7:19]} has several names: {', '.join(names)} (must be forced)")
-    if used := [each.name for each in holdings.containers() if each.image_id == own.id]:
-        raise Refusal(409, f"image {own.id[7:19]} is used by container {used[0]}")
+        raise Refusal(CONFLICT, f"image {own.id[7:19]} has several names: {', '.join(names)} (must be forced)")
+    if _users(context, own):
+        with holdings.creating:
+            refresh(context)
+    if used := _users(context, own):
+        raise Refusal(CONFLICT, f"image {own.id[7:19]} is used by container {used[0]}")
     forget(context, own)
     exchange.reply(200, [*({"Untagged": each} for each in names), {"Deleted": own.id}])
 
@@ -88,7 +94,7 @@ def forget(context: Context, own: Image) -> None:
     try:
         context.wire.ask("DELETE", "images", own.pin)
     except Refusal as refusal:
-        if refusal.status not in (NOT_FOUND, 409):
+        if refusal.status not in (NOT_FOUND, CONFLICT):
             raise
 
 
@@ -133,14 +139,31 @@ def commit(context: Context, exchange: Exchange) -> None:
     exchange.reply(201, {"Id": kept.id})
 
 
-def no_load(_context: Context, _exchange: Exchange) -> None:
-    """``docker load``."""
-    raise forbidden("images cannot be loaded: use docker import, docker build, or payload.image of type task-image")
+def load(context: Context, exchange: Exchange) -> None:
+    """``docker load``: taken apart and written anew by a process with the task's rights."""
+    digest, (repository, pin) = hashlib.sha256(), context.pin(secrets.token_hex(8))
+    with TemporaryFile(dir=context.scratch, buffering=0) as spool:
+        for piece in exchange.request.body.pieces(context.holdings.most_bytes or _LARGEST_ARCHIVE):
+            digest.update(piece)
+            spool.write(piece)
+        file = os.open(f"/proc/self/fd/{spool.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        names = [reference(each) for each in context.porter.load(file, digest.hexdigest(), f"{repository}:{pin}")]
+    finally:
+        os.close(file)
+    told = context.wire.ask("GET", "images", f"{repository}:{pin}", "json")
+    kept = _keep(context, told["Id"], f"{repository}:{pin}", 0, names)
+    lines = [f"Loaded image: {each}" for each in names] or [f"Loaded image ID: {kept.id}"]
+    exchange.messages([{"stream": f"{each}\n"} for each in lines])
 
 
 def no_push(_context: Context, _exchange: Exchange, _name: str) -> None:
     """``docker push``."""
     raise forbidden(_NO_PUSH)
+
+
+def _users(context: Context, own: Image) -> list[str]:
+    return [each.name for each in context.holdings.containers() if each.image_id == own.id]
 
 
 def _told(context: Context, own: Image) -> dict[str, Any] | None:
@@ -256,7 +279,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     route("GET", "/images/json", listing, "all", "filter", "filters", "digests", "shared-size"),
     route("GET", "/images/get", save, "names"),
     route("POST", "/images/create", create, "fromImage", "tag", "fromSrc", "repo", "message", "platform"),
-    route("POST", "/images/load", no_load, "quiet"),
+    route("POST", "/images/load", load, "quiet"),
     route("POST", "/commit", commit, "container", "repo", "tag", "comment", "author", "pause"),
     route("GET", f"/images/{NAME}/json", inspect),
     route("GET", f"/images/{NAME}/history", history),

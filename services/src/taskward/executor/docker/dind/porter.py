@@ -15,23 +15,26 @@ from typing import Any, Final
 
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.dind.build.builder import builder
-from taskward.executor.docker.dind.errors import BROKEN, NOT_FOUND, Refusal
+from taskward.executor.docker.dind.errors import BROKEN, NOT_FOUND, WRONG, Refusal
 from taskward.executor.docker.dind.exchange import Exchange
+from taskward.executor.docker.images import artifact
 from taskward.executor.docker.images.child import until_abandoned
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.images import Images
+from taskward.executor.docker.images.library import Library
 from taskward.executor.docker.images.site import Site
 from taskward.executor.docker.request import Image
 from taskward.executor.errors import ExecutorError
 from taskward.executor.mounts.errands import Answer, Errands, Refused, serve
 from taskward.executor.mounts.errors import MountFailed
+from taskward.executor.mounts.shelf import Shelf
 from taskward.executor.task import Task
 
 _PIECE_BYTES: Final = 1 << 16
 
 
 def porter(task: Task, home: Path, api: Path, version: str) -> Any:
-    """What to call in that process, with one end of a pair; it answers to ``pull`` and ``builder``."""
+    """What to call in that process, with one end of a pair; it answers to ``pull``, ``load`` and ``builder``."""
     longest_s = float(task.payload.max_run_time_s) + task.settings.images.timeout_s
 
     def pull(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
@@ -53,11 +56,25 @@ def porter(task: Task, home: Path, api: Path, version: str) -> Any:
             daemon.close()
         return {}, ()
 
+    def load(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        daemon = Daemon(task.settings.docker)
+        try:
+            here = Library(daemon, Shelf(home)).here
+            with Site(task) as site:
+                artifact.load(site, received[0], request["sha256"], request["pin"], here)
+        except ImageFailed as error:
+            raise Refused(error.reason) from error
+        except ExecutorError as error:
+            raise Refused(str(error)) from error
+        finally:
+            daemon.close()
+        return {}, ()
+
     def start_builder(_request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
         connection = task.engine.as_task(until_abandoned(builder(home, str(api), version, longest_s)))
         return {}, (connection.detach(),)
 
-    return serve({"pull": pull, "builder": start_builder}, longest_s)
+    return serve({"pull": pull, "load": load, "builder": start_builder}, longest_s)
 
 
 class Away:
@@ -70,6 +87,17 @@ class Away:
         """One at a time."""
         self._ask("pull", NOT_FOUND, name=name, pin=pin)
 
+    def load(self, file: int, sha256: str, pin: str) -> list[str]:
+        """First a process with the task's rights says how the image is called."""
+        (received,) = self._ask("builder", BROKEN)
+        try:
+            with Errands(socket(fileno=received), _wait) as errands:
+                told, _ = errands.ask("names", file)
+        except (MountFailed, ExecutorError) as error:
+            raise Refusal(WRONG, str(error).removeprefix("[mounts] ")) from error
+        self._ask("load", WRONG, file, sha256=sha256, pin=pin)
+        return [str(each) for each in told["names"]]
+
     def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
               done: Callable[[str], None]) -> None:  # fmt: skip
         """In a process of its own; several at a time."""
@@ -78,10 +106,10 @@ class Away:
             exchange.on_hangup(lambda: _end(connection))
             _build(Errands(connection, _wait), request, context, exchange, done)
 
-    def _ask(self, verb: str, status: int, **arguments: Any) -> list[int]:
+    def _ask(self, verb: str, status: int, *descriptors: int, **arguments: Any) -> list[int]:
         try:
             with self._turn:
-                return self._errands.ask(verb, **arguments)[1]
+                return self._errands.ask(verb, *descriptors, **arguments)[1]
         except (MountFailed, ExecutorError) as error:
             raise Refusal(status, str(error).removeprefix("[mounts] ")) from error
 

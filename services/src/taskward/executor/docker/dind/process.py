@@ -56,7 +56,7 @@ class DockerSocket:
                 serve = porter(task, path.parent, path, version)
                 context = Context(
                     Wire(host, version, docker.timeout_s), Holdings(docker.dind_max_containers, docker.dind_max_bytes),
-                    confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)),
+                    confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)), path.parent,
                 )  # fmt: skip
                 server = Server(listener, stopped, context)
                 carrying = _fork(lambda: serve(theirs), ours.fileno(), stop)

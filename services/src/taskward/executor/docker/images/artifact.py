@@ -109,14 +109,22 @@ def fetch_and_load(site: Site, library: Library, artifact: Artifact, wanted: Ima
             site.say(f"Downloaded {os.fstat(file).st_size / 1e6:.2f} mb")
             library.intend(artifact.key, name_of(sha256))
             if library.inspect(name_of(sha256)) is None:
-                _load(site, file, sha256, library.here)
+                load(site, file, sha256, name_of(sha256), library.here)
     except MountFailed as error:
         raise _not_had(artifact, wanted, error) from error
     return sha256
 
 
-def _load(site: Site, file: int, sha256: str, here: Platform) -> None:
-    """Two processes at once: one takes the archive apart, the other gives what it writes to the daemon."""
+def load(site: Site, file: int, sha256: str, name: str, here: Platform) -> None:
+    """The archive in `file`, which has that hash, as `name`.
+
+    Two processes at once: one takes the archive apart, the other gives what it writes to the daemon.
+
+    Raises:
+        ImageFailed: it is no image for here.
+        EngineFailed: the daemon is gone.
+        TaskEnded: the run must stop.
+    """
     images = site.task.settings.images
     limits = Limits(images.max_unpacked_bytes, images.max_ratio, images.max_entries, float(images.timeout_s))
     rewriting = site.as_task(rewriter(limits, here))
@@ -124,7 +132,7 @@ def _load(site: Site, file: int, sha256: str, here: Platform) -> None:
         read, write = _large_pipe()
         try:
             loading.send("load", read)
-            rewriting.send("rewrite", file, write, sha256=sha256, name=name_of(sha256))
+            rewriting.send("rewrite", file, write, sha256=sha256, name=name)
         finally:
             os.close(read)
             os.close(write)

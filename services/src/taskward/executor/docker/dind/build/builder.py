@@ -14,6 +14,7 @@ from taskward.executor.docker.dind.build.dockerfile import Instruction, parse
 from taskward.executor.docker.dind.build.errors import BuildFailed
 from taskward.executor.docker.dind.build.files import Files, spool
 from taskward.executor.docker.dind.build.image import Config
+from taskward.executor.docker.dind.build.names import names_in
 from taskward.executor.docker.dind.build.site import Site
 from taskward.executor.docker.dind.build.stage import Stage
 from taskward.executor.docker.dind.build.words import expand, raw_words
@@ -43,7 +44,7 @@ class Order:
 
 
 def builder(home: Path, api: str, version: str, longest_s: float) -> Callable[[socket], None]:
-    """What to call as the task's user; it answers to ``build`` with the fields of an `Order`.
+    """What to call as the task's user; it answers to ``build`` with the fields of an `Order`, and to ``names``.
 
     Received are where to read the context, and where to write the messages for the client. `api` is the task's own
     Docker socket, `home` a directory for files without a name. The answer has the image's id as ``image``, or why there
@@ -59,7 +60,10 @@ def builder(home: Path, api: str, version: str, longest_s: float) -> Callable[[s
             except (BuildFailed, Refusal, OSError) as error:
                 return {"image": "", "error": str(error)[:_LONGEST_ERROR] or type(error).__name__}, ()
 
-    return serve({"build": build}, longest_s)
+    def names(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        return {"names": names_in(received[0])}, ()
+
+    return serve({"build": build, "names": names}, longest_s)
 
 
 class Build:
