@@ -14,7 +14,7 @@ from taskward.core.clock import format_time
 _DEADLINE: Final = timedelta(hours=24)
 _EXPIRES: Final = timedelta(days=28)
 _DEFINITION_ONLY: Final = frozenset({"payload", "metadata", "taskQueueId", "provisionerId", "workerType"})
-_MAX_BYTES: Final = 1 << 20
+_MAX_BYTES: Final = 10 << 20
 
 
 def read(path: Path) -> Mapping[str, Any]:
