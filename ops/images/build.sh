@@ -29,11 +29,25 @@ fi
 context=$(mktemp)
 trap 'rm -f "$context"' EXIT
 tar --exclude=__pycache__ --exclude='*.egg-info' -cf "$context" ops/images ops/locks build/wheels services uploader signer proxy
-sed -n 's/^FROM taskward AS //p' ops/images/Dockerfile | while read -r role; do
-    before=$(docker image ls --quiet "taskward/$role:$tag")
-    docker build --quiet --build-arg "BASE_IMAGE=$base" --target "$role" --tag "taskward/$role:$tag" \
-        --file ops/images/Dockerfile - <"$context" >/dev/null
-    if [ -n "$before" ] && [ "$before" != "$(docker image ls --quiet "taskward/$role:$tag")" ]; then
+
+build() { # ROLE [OPTION…]
+    docker build --quiet --build-arg "BASE_IMAGE=$base" --target "$1" "${@:2}" --file ops/images/Dockerfile - <"$context" >/dev/null
+}
+
+build_role() { # ROLE
+    local before
+    before=$(docker image ls --quiet "taskward/$1:$tag")
+    build "$1" --tag "taskward/$1:$tag"
+    if [ -n "$before" ] && [ "$before" != "$(docker image ls --quiet "taskward/$1:$tag")" ]; then
         docker image rm "$before" >/dev/null 2>&1 || true # a container of the old one may still run
     fi
+}
+
+# First what all have in common, then the roles at once, which have next to nothing of their own.
+build taskward
+pids=()
+for role in $(sed -n 's/^FROM taskward AS //p' ops/images/Dockerfile); do
+    build_role "$role" &
+    pids+=($!)
 done
+for pid in "${pids[@]}"; do wait "$pid"; done
