@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from taskward.cli.accounts import GROUPS, ROLE_USERS
-from taskward.cli.cluster import SHELVES
+from taskward.cli.cluster import SHELVES, SIGNER
 from taskward.cli.directories import DIRECTORIES
 from taskward.signer.door import TlsDoor
 from taskward.signer.keyholder.settings import KeyholderSettings
@@ -19,8 +19,8 @@ from taskward.signer.settings import SignerSettings
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "ops/images/Dockerfile").read_text()
-MADE_LATER = {"run/taskward.toml", *SHELVES, ""}
-"""Not in `DIRECTORIES`: a file, what the executor makes itself, and the state directory."""
+MADE_LATER = {"run/taskward.toml", *SHELVES, "secrets/signer", ""}
+"""Not in `DIRECTORIES`: a file, what the executor makes itself, what only a cluster has, and the state directory."""
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 
@@ -59,6 +59,17 @@ def test_service_mounts_what_the_worker_knows_at_the_same_path(role: str) -> Non
         if source.startswith("${TASKWARD_DIR}"):
             assert source == target
             assert source.removeprefix("${TASKWARD_DIR}").lstrip("/") in known
+
+
+def test_signer_is_in_a_network_with_only_the_uploader_and_in_one_with_only_the_queue() -> None:
+    members: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for network in service.get("networks", ()):
+            members.setdefault(network, set()).add(name)
+    mine = {network: found for network, found in members.items() if "signer" in found}
+    assert mine == {"signing": {"signer", "uploader"}, "verifying": {"signer", "devcluster"}}
+    assert SERVICES["signer"]["networks"]["signing"] == {"aliases": [SIGNER]}
+    assert "ports" not in SERVICES["signer"]
 
 
 def test_what_may_be_chosen_of_the_cluster_has_a_default() -> None:
