@@ -39,9 +39,13 @@ class Stored:
 
 @dataclass
 class Cloud:
-    """Start it as a context manager; `faults[name]` are answered first, one a PUT: a status, ``cut``, ``stall``,
-    ``early``, ``redirect``, ``lost-answer``, ``slow``; `create_faults[name]` alike for createArtifact. What is in
-    `unknown` (properties, reasons) it refuses, as an older queue does; `no_inline` is a backend without dataInline."""
+    """Start it as a context manager.
+
+    `faults[name]` are answered first, one a PUT: a status, ``cut``, ``stall``, ``early``, ``redirect``,
+    ``lost-answer``, ``slow``, or a code of S3 that comes with a 400; `create_faults[name]` alike for createArtifact.
+    What is in `unknown` (properties, reasons) it refuses, as an older queue does; `no_inline` is a backend without
+    dataInline.
+    """
 
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)
@@ -246,6 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.cloud.put_pauses_s.pop(name, self.cloud.put_pause_s))
         if isinstance(fault, int):
             self._xml(fault)
+        elif fault in ("ExpiredToken", "EntityTooLarge"):
+            self._send(400, f"<Error><Code>{fault}</Code></Error>".encode(), {})
         elif fault == "redirect":
             self._xml(307, {"Location": f"{self.cloud.url}/bucket/elsewhere"})
         else:

@@ -36,6 +36,22 @@ def test_an_expired_url_is_replaced_by_a_new_one(site: Site) -> None:
     assert site.outcome.succeeded
 
 
+def test_a_url_whose_signer_has_expired_is_replaced_by_a_new_one(site: Site) -> None:
+    site.cloud.faults["public/a"] = ["ExpiredToken"]
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.creates["public/a"] == 2
+    assert site.outcome.succeeded
+
+
+def test_what_is_too_large_for_storage_is_not_sent_again(site: Site) -> None:
+    site.cloud.faults["public/a"] = ["EntityTooLarge"]
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.puts["public/a"] == 1
+    assert "EntityTooLarge" in site.uploaded_log()
+
+
 @pytest.mark.parametrize("status", [404, 405, 411, 413, "redirect"])
 def test_a_refusal_of_storage_is_final(site: Site, status: int | str) -> None:
     site.cloud.faults["public/a"] = [status]

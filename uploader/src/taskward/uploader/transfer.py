@@ -11,6 +11,8 @@ from taskward.uploader.errors import StorageRefused, StorageUnreachable, UrlExpi
 
 _TIMEOUT_S: Final = 60.0
 _TRY_AGAIN: Final = frozenset({400, 408, 425, 429})  # S3 answers 400 when a connection was idle for too long
+_EXPIRED: Final = "<Code>ExpiredToken</Code>"  # 400: S3, when the queue signs with a role; Google, when the URL is old
+_TOO_LARGE: Final = "<Code>EntityTooLarge</Code>"  # 400: S3 takes 5 GiB in one PUT
 _SHOWN: Final = 300
 
 
@@ -30,7 +32,7 @@ class Transfers:
         Redirects are not followed: a signed URL is for one host.
 
         Raises:
-            UrlExpired: 403; ask for a new URL.
+            UrlExpired: ask for a new URL.
             StorageUnreachable: try again later.
             StorageRefused: do not.
             ArtifactLost: the content was not there to be sent.
@@ -63,8 +65,10 @@ def _judge(where: str, answer: Answer) -> Digest:
     said = f"{where}: {answer.status} {' '.join(answer.text.split())[:_SHOWN]}"
     if 200 <= answer.status < 300 and answer.digest:
         return answer.digest
-    if answer.status == http.HTTPStatus.FORBIDDEN:
+    if answer.status == http.HTTPStatus.FORBIDDEN or _EXPIRED in answer.text:
         raise UrlExpired(said)
+    if _TOO_LARGE in answer.text:
+        raise StorageRefused(said)
     if answer.status in _TRY_AGAIN or answer.status >= 500 or answer.status < 300:
         raise StorageUnreachable(said)
     if answer.status < 400:
