@@ -22,7 +22,7 @@ from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.settings import Settings
 
 _EX_CONFIG: Final = 64
-SHELVES: Final = ("caches", "container-caches", "downloads", "images", "unpacked")
+SHELVES: Final = ("caches", "container-caches", "display-tools", "downloads", "images", "unpacked")
 """The executor's own, which it makes itself where nobody has to mount them."""
 SIGNER: Final = "signer.signing"
 """The signer's name on the one network that it has with the uploaders; it listens there and nowhere else."""

@@ -20,6 +20,7 @@ from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
 from taskward.core.taskcluster import Credentials, Taskcluster
+from taskward.executor.docker.presence import has_containers
 
 _MAX_SKEW_S: Final = 60
 _TIMEOUT_S: Final = 10.0
@@ -93,6 +94,8 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
     yield Finding("configuration", "ok", str(file))
     if settings.executor.enable_rdp:
         yield from _desktops(settings)
+    if settings.executor.enable_interactive and has_containers(settings):
+        yield from _displays()
     yield from deployment(settings)
 
 
@@ -126,6 +129,14 @@ def _desktops(settings: Settings) -> Iterator[Finding]:
             "desktop", "warning", f"{session} is missing: desktops are empty; set [executor] rdp_session, for example"
             ' to ["xterm"] or ["startxfce4"]',
         )  # fmt: skip
+
+
+def _displays() -> Iterator[Finding]:
+    """Of containers with features.interactive; without these programs they have shells only."""
+    from taskward.executor.docker.display.tools import PROGRAMS
+
+    for program, package in PROGRAMS.items():
+        yield _program(program, package, "warning")
 
 
 def _cgroups() -> Finding:
