@@ -95,6 +95,14 @@ class TestWithoutOwnersOfItsOwn:
         assert second.output[0] == "x", second.log
         assert second.output[1] == second.output[2]
 
+    def test_a_cache_changes_its_owner_however_deep_it_is(self, run: Run) -> None:
+        go_deep = f"cd c; for i in $(seq 12); do mkdir -p {'d/' * 100}; cd {'d/' * 100}; done; echo x >f"
+        run(go_deep, mounts=[CACHE])
+
+        result = run("find c -name f -user $(id -u) | wc -l", mounts=[CACHE])
+
+        assert result.output == ["1"], result.log
+
     def test_hard_links_to_files_of_others_stay_theirs(self, run: Run, mounting: Bench) -> None:
         run("touch c/f", mounts=[CACHE])
         content = next((mounting.state_dir / "caches").glob("*/content"))

@@ -10,9 +10,11 @@ its user has ended in order: `Item.begin_use` says so on disk before the task se
 
 import logging
 import os
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from taskward.core.outcome import failed
 from taskward.executor.errors import EngineFailed, TaskEnded
@@ -23,6 +25,8 @@ from taskward.executor.mounts.request import WritableCache
 from taskward.executor.mounts.shelf import Facts, Item, Shelf
 from taskward.executor.mounts.site import Site
 from taskward.executor.task import Task
+
+_CHANGE_WITHIN_S: Final = 900
 
 _logger = logging.getLogger(__name__)
 
@@ -149,15 +153,13 @@ def change_owner(item: Item, uid: int) -> None:
     if facts is None or facts.uid == uid:
         return
     _logger.warning("mounts cannot show another owner here: changing the owner of each file", extra={"item": item.id})
-    try:
-        for directory, names, files, fd in os.fwalk(item.content, follow_symlinks=False):
-            for name in (*names, *files):
-                if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid == facts.uid:
-                    os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
-            del directory
-        os.chown(item.content, uid, uid)
-    except OSError as error:
-        raise EngineFailed(f"cannot change the owner of {item.content}: {error.strerror}") from error
+    argv = ["chown", "-R", "-P", "-h", f"--from={facts.uid}", f"{uid}:{uid}", "--", str(item.content)]
+    try:  # a program, since a task may have made directories deeper than Python can go
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_CHANGE_WITHIN_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineFailed(f"cannot change the owner of {item.content}: {error}") from error
+    if done.returncode:
+        raise EngineFailed(f"cannot change the owner of {item.content}: {done.stderr.strip()[:500]}")
     item.complete(replace(facts, uid=uid))
 
 

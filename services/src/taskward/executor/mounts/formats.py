@@ -28,6 +28,11 @@ DECOMPRESSORS: Final[dict[str, Decompressor]] = {
 
 _QUICK: Final = ("lz4", "zst")
 
+_ZIP_END: Final = b"PK\x05\x06"
+_ZIP_END_BYTES: Final = 22
+ENDING_BYTES: Final = _ZIP_END_BYTES + 0xFFFF
+"""How much `is_cut` needs: the record at the end of a zip file, with the longest comment."""
+
 _BEGINNINGS: Final[dict[str, tuple[bytes, ...]]] = {
     "7z": (b"7z\xbc\xaf\x27\x1c",),
     "bz2": (b"BZh",),
@@ -58,3 +63,19 @@ def looks_like(name: str, beginning: bytes) -> bool:
     """Whether content that begins so can be of that format; `name` may be an archive or a compression."""
     known = _BEGINNINGS.get(compression(name) or name, ())
     return not known or beginning.startswith(known)
+
+
+def is_cut(name: str, ending: bytes) -> bool:
+    """Whether the end of an archive of that format is missing, of which `ending` has the last `ENDING_BYTES`.
+
+    Told for zip alone: without its directory, which is at its end, `bsdtar` would go by what stands before each file,
+    where modes and links are not told. All others are read to the end anyway.
+    """
+    if name != "zip":
+        return False
+    at = len(ending)
+    while (at := ending.rfind(_ZIP_END, 0, at)) >= 0:
+        comment_bytes = int.from_bytes(ending[at + _ZIP_END_BYTES - 2 : at + _ZIP_END_BYTES], "little")
+        if at + _ZIP_END_BYTES + comment_bytes <= len(ending):
+            return False
+    return True

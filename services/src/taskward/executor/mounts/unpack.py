@@ -108,6 +108,9 @@ def _begin(request: Mapping[str, Any], source: int, target: int | None) -> "_Job
     os.lseek(source, 0, os.SEEK_SET)
     if not formats.looks_like(job.format, os.pread(source, _BEGINNING_BYTES, 0)):
         raise Refused(f"it is not of format {job.format}")
+    ending = os.pread(source, formats.ENDING_BYTES, max(0, job.source_bytes - formats.ENDING_BYTES))
+    if formats.is_cut(job.format, ending):
+        raise Refused(f"it is a truncated {job.format} archive")
     return job
 
 
