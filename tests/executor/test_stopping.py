@@ -74,7 +74,7 @@ def test_a_redis_that_is_away_does_not_disturb_the_task(bench: Bench) -> None:
     bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
 
     bench.server.kill()
-    time.sleep(1)
+    time.sleep(1)  # the task goes on meanwhile, and the job looks for Redis in vain
     bench.server.start()
 
     assert job.wait() == 0

@@ -236,7 +236,7 @@ def test_a_task_goes_on_while_redis_restarts_and_then_gets_what_is_new(own_redis
 def test_health_tells_that_redis_is_away(own_redis_rig: Rig) -> None:
     own_redis_rig.request("/api/queue/v1/x")
     own_redis_rig.redis.stop()
-    time.sleep(1.1)
+    time.sleep(1.1)  # what it knows is asked for again after a second
     own_redis_rig.request("/api/queue/v1/x")
     assert own_redis_rig.status("/healthz").json["redis"] == "away"
 

@@ -109,7 +109,7 @@ def test_a_connection_never_moves_on_to_the_next_run_at_its_address(rig: Rig) ->
     connection.getresponse().read()
     rig.give_address("127.77.2.2", "next/0", os.getuid())
     rig.store_credentials("next/0", "task-client/next")
-    time.sleep(1.05)
+    time.sleep(1.05)  # the promise itself, again
     connection.request("GET", "/api/queue/v1/ping")
     assert connection.getresponse().status == 403
     connection.close()

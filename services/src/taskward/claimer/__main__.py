@@ -88,6 +88,7 @@ class Claimer:
         for thread in self._threads:
             thread.start()
         self.stopping.wait()
+        _logger.info("no more claims", extra={"active": len(self.records.active())})
         deadline = time.monotonic() + self.settings.worker.grace_s
         while self.records.active() and time.monotonic() < deadline and not self._failed:
             self._give_back()
