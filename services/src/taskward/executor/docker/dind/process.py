@@ -76,11 +76,21 @@ class DockerSocket:
 
 
 def spoken(daemon: Daemon) -> str:
-    """The version of the API that the daemon is spoken to in, and that tasks may speak."""
+    """The version of the API that the daemon is spoken to in, and that tasks may speak.
+
+    Raises:
+        EngineFailed: the daemon is too old: before 19.03.1 it unpacked what it was sent where a container could see it.
+    """
     with daemon.asking("tell its version"):
         told = daemon.api.version()
     oldest, newest = (_parts(told.get(name, "")) for name in ("MinAPIVersion", "ApiVersion"))
-    return ".".join(map(str, min(max(API, oldest), newest)))
+    if newest < API:
+        raise EngineFailed(f"features.dind needs a Docker daemon that speaks API {_text(API)}: this is {_text(newest)}")
+    return _text(max(API, oldest))
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _parts(version: str) -> tuple[int, ...]:
