@@ -10,7 +10,7 @@ import pytest
 from executor.bench import Bench, Result, shell
 from executor.mounts.archives import Entry, rar, seven_zip, tar, zipped
 from executor.mounts.web import Web
-from taskward.executor.native import remove_tree
+from taskward.executor.litter import remove_tree
 
 END = bytes(1024)
 PLAIN = [Entry("f", b"hello\n" * 1000), Entry("run", b"#!/bin/sh\necho ran\n", mode=0o755), Entry("l", link="f")]
