@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskward.core.locks import held
-from taskward.core.process import is_alive, pid_here, this_life
+from taskward.core.process import is_alive, pid_here, start_time, this_life
 
 ELSEWHERE = "1-7-4711"
 """No pid namespace has the number 1."""
@@ -17,6 +17,14 @@ ELSEWHERE = "1-7-4711"
 def test_this_process_lives(tmp_path: Path) -> None:
     assert is_alive(this_life(), tmp_path)
     assert pid_here(f"executor-{this_life()}") == os.getpid()
+
+
+def test_a_process_lives_whatever_its_name() -> None:
+    rename = r"printf '\377) Z 1' > /proc/$$/comm; echo; read -r end"
+    with subprocess.Popen(["bash", "-c", rename], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert start_time(process.pid) is not None
 
 
 def test_an_earlier_process_with_this_pid_is_dead(tmp_path: Path) -> None:

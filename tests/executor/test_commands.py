@@ -158,6 +158,15 @@ def test_a_script_that_ends_itself_with_an_error_fails(bench: Bench, lines: list
     assert "never" not in result.output
 
 
+@pytest.mark.parametrize("trick", ["read() { return 1; }", "exec 5<&- 3<&- 4>&-; read() { return 1; }", "exit 0"])
+def test_a_script_that_leaves_before_its_end_is_over(bench: Bench, trick: str) -> None:
+    result = bench.run([trick, "echo never", "echo neither"])
+
+    assert result.outcome.succeeded
+    assert "of its lines were not executed" in result.log
+    assert result.output == []
+
+
 def test_a_script_has_its_shell_whatever_its_path_is(bench: Bench) -> None:
     assert bench.run(["echo a"], env={"PATH": "/nowhere"}).output == ["a"]
 

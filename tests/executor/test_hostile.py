@@ -70,6 +70,14 @@ def test_more_than_the_kernel_hands_to_a_program_fails_the_task(bench: Bench, pa
     assert result.outcome.message == "System error executing command: true: Argument list too long"
 
 
+def test_a_process_may_have_any_name(bench: Bench) -> None:
+    rename = r"printf '\377) Z 1 \n' > /proc/$$/comm"
+    result = bench.run([f"{rename}; (sleep 100 &)", "echo next"])
+
+    assert result.outcome.succeeded
+    assert result.output == ["next"]
+
+
 def test_a_file_that_is_swapped_all_the_time_blocks_nothing(bench: Bench) -> None:
     swap = "while :; do rm -f f; mkfifo f; rm -f f; ln -s /etc/shadow f; rm -f f; echo x > f; done"
     artifact = {"type": "file", "path": "f", "name": "public/f", "optional": True}

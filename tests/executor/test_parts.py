@@ -82,10 +82,11 @@ def test_names_that_it_does_not_bear(name: str) -> None:
     assert len(shown(name)) <= 201
 
 
-HYBRID = """cgroup /c/memory cgroup rw,memory 0 0
+HYBRID = b"""cgroup /c/memory cgroup rw,memory 0 0
 cgroup /c/pids cgroup rw,nosuid,pids 0 0
-cgroup2 /c/unified cgroup2 rw 0 0"""
-MOUNTS = {"v2": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", "hybrid": HYBRID, "none": "proc /proc proc rw 0 0"}
+cgroup2 /c/unified cgroup2 rw 0 0
+"""
+MOUNTS = {"v2": b"cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n", "hybrid": HYBRID, "none": b"proc /proc proc rw 0 0\n"}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,13 @@ MOUNTS = {"v2": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", "hybrid": HYBRID, "none
 )
 def test_control_groups_are_found_in_the_mount_table(system: str, found: Hierarchies) -> None:
     assert Hierarchies.find(MOUNTS[system]) == found
+
+
+def test_a_place_that_a_task_has_named_hides_no_control_group() -> None:
+    """Only blanks, tabs and line feeds are escaped in the table."""
+    odd = b"/dev/sda1 /tasks/a\x0cb\xc2\x85c\xe2\x80\xa8d\xc2\xa0e\xff ext4 rw 0 0\n"
+
+    assert Hierarchies.find(odd + MOUNTS["v2"] + odd) == Hierarchies.find(MOUNTS["v2"])
 
 
 def test_two_workers_on_one_host_have_different_parents() -> None:

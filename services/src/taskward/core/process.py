@@ -24,10 +24,10 @@ def die_with_parent(parent: int, sig: signal.Signals = signal.SIGKILL) -> None:
 def start_time(pid: int) -> int | None:
     """Start of a process in clock ticks since boot; None when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()  # its name may be any bytes
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in b"ZX" else int(fields[19])
 
 
 def this_life() -> str:

@@ -7,6 +7,7 @@ left out.
 
 import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -32,18 +33,18 @@ class Hierarchies:
     others: tuple[Path, ...] = field(default=(), compare=False)
 
     @classmethod
-    def find(cls, mounts: str | None = None) -> "Hierarchies":
-        """From the mount table."""
+    def find(cls, mounts: bytes | None = None) -> "Hierarchies":
+        """From the mount table, in which tasks have places of their own making: any bytes but blanks and line feeds."""
         found: dict[str, Path] = {}
         others: list[Path] = []
-        for line in (mounts if mounts is not None else _MOUNTS.read_text()).splitlines():
-            _, place, kind, options, *_ = line.split()
-            if kind == "cgroup2":
-                found.setdefault("unified", Path(place))
-            elif kind == "cgroup":
-                others.append(Path(place))
-                for controller in {"memory", "pids"} & set(options.split(",")):
-                    found.setdefault(controller, Path(place))
+        for line in (mounts if mounts is not None else _MOUNTS.read_bytes()).split(b"\n")[:-1]:
+            _, place, kind, options, *_ = line.split(b" ")
+            if kind == b"cgroup2":
+                found.setdefault("unified", Path(os.fsdecode(place)))
+            elif kind == b"cgroup":
+                others.append(Path(os.fsdecode(place)))
+                for controller in {b"memory", b"pids"} & set(options.split(b",")):
+                    found.setdefault(controller.decode(), Path(os.fsdecode(place)))
         return cls(found.get("unified"), found.get("memory"), found.get("pids"), tuple(others))
 
 

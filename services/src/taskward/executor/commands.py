@@ -1,5 +1,6 @@
 """Runs a payload's commands one after the other, with the lines that generic-worker writes around each."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -169,7 +170,8 @@ class Script:
         for number, piece in enumerate(self._pieces):
             self._commands.announce(number, piece)
             began = time.monotonic()
-            os.write(go, b"\n")
+            with contextlib.suppress(BrokenPipeError):  # the shell has ended by itself, as `wait` will see
+                os.write(go, b"\n")
             ready = self._commands.wait({status, shell.fileno()}, began)
             text = os.read(status, _LONGEST_STATUS) if status in ready else b""
             if text.strip():

@@ -81,7 +81,7 @@ class Child:
         """What it and its finished children have used."""
         if self._ended is not None:
             return self._ended.cpu
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()  # its name may be any bytes
         user, kernel, children_user, children_kernel = map(int, fields[11:15])
         return Cpu((user + children_user) / _TICKS_PER_S, (kernel + children_kernel) / _TICKS_PER_S)
 
