@@ -89,14 +89,23 @@ def test_what_gpg_makes_is_opened_as_seed_documents_say(stack: Stack, tmp_path: 
     assert resolution == ("completed", "completed"), stack.log(run)
 
 
-def test_a_decrypter_that_is_killed_comes_back_before_a_task_misses_it(stack: Stack) -> None:
+def test_a_decrypter_that_is_killed_while_a_run_asks_it_costs_the_run_nothing(stack: Stack) -> None:
     me = str(slugid.nice())
     entry = sealed(stack, me)
-    send(stack.pids("decrypter"), signal.SIGKILL)
-    run, resolution = stack.run([["sh", "-c", CHECK]], task_id=me, encryptedEnv=[entry])
+    frozen = stack.pids("decrypter")
+    send(frozen, signal.SIGSTOP)
+    run = stack.create([["sh", "-c", CHECK]], task_id=me, encryptedEnv=[entry])
+    until(lambda: connections_to(stack.settings.layout.decrypter_socket) > 0, "the executor asks")
+    send(frozen, signal.SIGKILL)
 
-    assert resolution == ("completed", "completed"), stack.log(run)
-    until(lambda: stack.pids("decrypter"), "it runs again")
+    assert stack.resolution(run) == ("completed", "completed"), stack.log(run)
+    assert len(stack.runs(run)) == 1
+    assert set(stack.pids("decrypter")).isdisjoint(frozen)
+
+
+def connections_to(path: Path) -> int:
+    """Those that wait to be accepted, too; they bear the name of the socket that listens."""
+    return Path("/proc/net/unix").read_text().count(f" {path}\n") - 1
 
 
 REACH = """
