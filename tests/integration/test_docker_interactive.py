@@ -69,7 +69,7 @@ def test_both_protocols_lead_into_the_container_which_stays_for_them(worker: Sta
 
 def test_a_display_is_seen_from_outside_and_keeps_its_container(worker: Stack) -> None:
     need("x11vnc", "socat", "xdpyinfo")
-    command = ["sh", "-c", f"{x_server(7)} while [ ! -e /seen ]; do sleep 0.1; done"]
+    command = ["sh", "-c", f"{x_server(7)} while [ ! -e /tmp/seen ]; do sleep 0.1; done"]
     run = worker.create(command, image=x_server_image(connect()), features={"interactive": True})
     place(worker, run, "display.html")
     sockets = requests.get(place(worker, run, "sockets.json"), timeout=10).json()
@@ -78,7 +78,7 @@ def test_a_display_is_seen_from_outside_and_keeps_its_container(worker: Stack) -
 
     view = websocket.create_connection(f"{sockets['displaySocketUrl']}?display=:7.0", timeout=PATIENCE_S)
     viewer = Viewer(lambda: bytes(view.recv_data()[1]), view.send_binary)
-    shell = websocket.create_connection(f"{sockets['shellSocketUrl']}/shell.sock?command=touch&command=/seen")
+    shell = websocket.create_connection(f"{sockets['shellSocketUrl']}/shell.sock?command=touch&command=/tmp/seen")
     while shell.recv_data()[1][0] != STOPPED:
         pass
     shell.close(timeout=1)

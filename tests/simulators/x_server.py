@@ -17,14 +17,14 @@ from docker.api.client import APIClient
 
 from simulators.docker import busybox_image
 
-REPOSITORY: Final = "taskward-test/x-server"
+REPOSITORY: Final = "taskward-test/x-servers"
 _PROGRAMS: Final = {"Xvnc": "tigervnc-standalone-server", "xkbcomp": "x11-xkb-utils", "xev": "x11-utils"}
 _KEYBOARDS: Final = Path("/usr/share/X11/xkb")
 _LIBRARY: Final = re.compile(r"(/\S+) \(0x")
 
 
 def x_server_image(client: APIClient) -> str:
-    """Its name; made unless it is there."""
+    """Its name; made unless it is there. Its user is ``someone``."""
     files = _files()
     tag = hashlib.sha256("\n".join(_described(files)).encode()).hexdigest()[:16]
     name = f"{REPOSITORY}:{tag}"
@@ -33,7 +33,7 @@ def x_server_image(client: APIClient) -> str:
     except docker.errors.ImageNotFound:
         container = client.create_container(busybox_image(client), ["true"])["Id"]
         client.put_archive(container, "/", _archive(files))
-        client.commit(container, repository=REPOSITORY, tag=tag)
+        client.commit(container, repository=REPOSITORY, tag=tag, changes=["USER someone"])
         client.remove_container(container)
     return name
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ WHITE = b"\xff\xff\xff"
 PLAIN, LOCKED, SILENT, GARBLED, LINKED = 7, 8, 5, 4, 3
 BEGIN = (
     f"{x_server(PLAIN)} echo {base64.b64encode(authority_file()).decode()} | base64 -d >/tmp/cookie; "
-    f"{x_server(LOCKED, '-auth /tmp/cookie')} echo holding; while [ ! -e /end ]; do sleep 0.05; done"
+    f"{x_server(LOCKED, '-auth /tmp/cookie')} echo holding; while [ ! -e /tmp/end ]; do sleep 0.05; done"
 )
 
 
@@ -96,7 +97,7 @@ def task(yard: Yard) -> Iterator[Screens]:
     yard.use(docker={"interactive_min_s": 0, "interactive_linger_s": 0})
     screens = Screens(yard)
     yield screens
-    screens.do("touch /end")
+    screens.do("touch /tmp/end")
     assert screens.job.wait() == 0
     screens.leave()
     assert yard.left_over(screens.run) == []
@@ -206,9 +207,13 @@ def test_tools_are_copied_once_and_again_when_they_change(yard: Yard) -> None:
     assert tools.lay_out(parent) == first
     assert {"loader", *PROGRAMS} < {each.name for each in first.iterdir()}
 
+    os.utime(first, (0, 0))
+    (parent / "draft-of-another").mkdir()
+
     second = Tools({"loader": tools.files["loader"]}).lay_out(parent)
 
-    assert [each.name for each in parent.iterdir()] == [second.name]
+    assert sorted(each.name for each in parent.iterdir()) == sorted([second.name, "draft-of-another"])
+    assert stat.S_IMODE(second.stat().st_mode) == 0o755
 
 
 def test_a_worker_without_the_programs_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,8 +151,12 @@ class ShellServer:
         return session
 
     async def _reply(self, sock: socket.socket, run: RunId, answer: Callable[[bytes | ShellRefused], bytes]) -> None:
-        connection.prepare(sock)
-        reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            connection.prepare(sock)
+            reader, writer = await asyncio.open_connection(sock=sock)
+        except OSError:
+            sock.close()
+            return
         try:
             writer.write(answer(await self._displays(run)))
             writer.write_eof()

@@ -3,12 +3,12 @@
 A directory of them is named after what it was made of, so that an upgraded library makes another.
 """
 
-import contextlib
 import hashlib
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ LOADER: Final = "loader"
 _LIBRARY: Final = re.compile(r"^\s*(?P<name>\S+) => (?P<path>/\S+)", re.MULTILINE)
 _INTERPRETER: Final = re.compile(r"^\s*(?P<path>/\S+) \(0x", re.MULTILINE)
 _ANSWERS_WITHIN_S: Final = 20.0
+_OLD_S: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Tools:
         return cls(files)
 
     def lay_out(self, parent: Path) -> Path:
-        """A directory below `parent` with all of them; made by the first who asks, and older ones are removed.
+        """A directory below `parent` with all of them; made by the first who asks, who also removes those of old.
 
         Raises:
             EngineFailed: it cannot be made.
@@ -72,10 +73,14 @@ class Tools:
             shutil.copyfile(path, draft / name)
             (draft / name).chmod(0o755)
         draft.chmod(0o755)
-        with contextlib.suppress(OSError):  # somebody else was first
+        try:
             draft.rename(place)
+        except OSError:
+            shutil.rmtree(draft)
+            if not place.is_dir():  # else somebody was faster
+                raise
         for other in place.parent.iterdir():
-            if other != place:
+            if other.stat().st_mtime < time.time() - _OLD_S:
                 shutil.rmtree(other, ignore_errors=True)
 
     def _digest(self) -> str:

@@ -30,7 +30,7 @@ _VIEW: Final = """\
 trap "" HUP
 "$@"
 sleep 0.3 || sleep 1
-kill -9 0
+kill -9 -$$
 """
 """Whatever still hangs when the client has gone ends with its process group."""
 
@@ -40,7 +40,7 @@ _VIEW_ARGV: Final = (
 """x11vnc wants a socket for both directions, which socat makes."""
 
 _LIST: Final = f"""\
-{{ sleep 2 && kill -9 0; }} >/dev/null 2>&1 &
+{{ sleep 2 && kill -9 -$$; }} >/dev/null 2>&1 &
 guard=$!
 count=0 asked=
 for socket in /tmp/.X11-unix/X*; do
@@ -91,8 +91,8 @@ class Views:
 
 
 def _quiet() -> dict[str, str]:
-    """The image's own ideas of what programs should load are about its own libraries."""
-    return {"LD_PRELOAD": "", "LD_LIBRARY_PATH": ""}
+    """What the image wants programs to load is made for its own libraries."""
+    return {"LD_PRELOAD": "", "LC_ALL": "C"}
 
 
 def complete(daemon: Daemon, container: str, program: Program) -> Program:
