@@ -71,6 +71,11 @@ def test_cache_goes_from_one_container_to_the_next(cluster: Cluster, daemon: API
         assert f"\n{count}\r\n" in cluster.get(task_id, "public/logs/live_backing.log")
 
 
+def test_doctor_says_what_native_tasks_lack_in_a_container(cluster: Cluster) -> None:
+    _, output = cluster.inside("executor", "python", "-m", "taskward.cli", "doctor")
+    assert "cgroups: read-only, as in a container" in output
+
+
 @pytest.mark.parametrize("role", ["claimer", "executor", "uploader"])
 def test_metrics_of_each_container_are_there(cluster: Cluster, role: str) -> None:
     until(lambda: list((cluster.state_dir / "metrics" / role).glob("*.prom")), f"{role} has written its metrics", 30)

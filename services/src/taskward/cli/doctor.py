@@ -23,6 +23,10 @@ from taskward.core.taskcluster import Credentials, Taskcluster
 from taskward.executor.docker.presence import has_containers
 
 _MAX_SKEW_S: Final = 60
+_READ_ONLY: Final = (
+    "read-only, as in a container: native tasks are ended by their user, and [executor] memory_limit_bytes does not "
+    "hold for them; limit the container's memory instead"
+)
 _TIMEOUT_S: Final = 10.0
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -143,6 +147,8 @@ def _cgroups() -> Finding:
     if os.geteuid() != 0:
         return Finding("cgroups", "warning", "only root can make cgroups; tasks are ended by process group")
     root = Path("/sys/fs/cgroup")
+    if not os.access(root, os.W_OK):  # which says no to root, too, where the file system is read-only
+        return Finding("cgroups", "warning", _READ_ONLY)
     unified = root if (root / "cgroup.controllers").exists() else root / "unified"
     controllers = unified / "cgroup.controllers"
     if not controllers.exists():
