@@ -42,7 +42,10 @@ def _bind(listener: socket.socket, port: int, until_s: float) -> None:
 
 
 def status_listener(path: Path) -> socket.socket:
-    """The Unix socket for /healthz and /metrics (mode 0660), out of the reach of tasks."""
+    """The Unix socket for /healthz and /metrics (mode 0660), out of the reach of tasks.
+
+    StartError when it cannot be made there.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)

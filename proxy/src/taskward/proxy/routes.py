@@ -75,7 +75,10 @@ def resolve(raw_url: str, root: RootUrl) -> str:
 
 
 def resolve_url(url: str, root: RootUrl) -> str:
-    """Like `resolve`, for a URL in the body of a bewit request: a full URL of the root host, or a path."""
+    """Like `resolve`, for a URL in the body of a bewit request: a full URL of the root host, or a path.
+
+    RequestError, besides: 400 for what is no URL.
+    """
     if not _VISIBLE.fullmatch(url):
         raise RequestError(400, "InvalidUrl", "The body must be one URL without blanks, percent-encoded.")
     if "://" not in url:

@@ -61,7 +61,11 @@ class Link:
         self.idle_since_s = time.monotonic()
 
     def send(self, data: bytes | memoryview) -> bool:
-        """Send all of `data`; False as soon as an answer is there instead, so that nobody uploads in vain."""
+        """Send all of `data`; False as soon as an answer is there instead, so that nobody uploads in vain.
+
+        Like every wait of a link: UpstreamTimeout when it takes too long, ClientGone when the task leaves meanwhile.
+        UpstreamError when the connection broke, with `stale` set when it had served before.
+        """
         view = memoryview(data)
         while view:
             try:
@@ -107,7 +111,7 @@ class Link:
         return taken
 
     def recv_into(self, view: memoryview) -> int:
-        """Receive some bytes of a body; 0 at the end of the connection."""
+        """Receive some bytes of a body; 0 at the end of the connection. Raises like `send`."""
         while True:
             try:
                 return self._sock.recv_into(view)

@@ -23,7 +23,11 @@ _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9._/+@=-]+")
 
 
 class Worker:
-    """The worker that a configuration describes; one at a time per state directory."""
+    """The worker that a configuration describes; one at a time per state directory.
+
+    Raises:
+        ConfigurationError: the state directory's path has characters that a program's command line cannot bear.
+    """
 
     def __init__(self, settings: Settings, devcluster: Devcluster | None = None) -> None:
         self.settings = settings

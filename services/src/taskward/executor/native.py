@@ -3,7 +3,6 @@
 As an ordinary user the tasks run as that user, which isolates nothing; the task's log says so.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -53,10 +52,10 @@ class NativeEngine:
         """User and directory."""
         if not self._is_root:
             return Identity(account.own_name(), os.getuid(), os.getgid(), self._home)
-        self._account = self._account or account.find(self._home)
-        if self._account is None:
+        user = self._user()
+        if user is None:
             raise EngineFailed(f"the user of run {self._run} is gone")
-        return Identity(self._account.name, self._account.uid, self._account.gid, self._home)
+        return Identity(user.name, user.uid, user.gid, self._home)
 
     def prepare(self) -> tuple[str, ...]:
         """User, directory, control group."""
@@ -139,11 +138,16 @@ class NativeEngine:
             raise EngineFailed(f"what is mounted in {self._home} cannot be unmounted: {error.strerror}") from error
         litter.remove_tree(self._home)
         self._cgroup.remove()
-        user = self._account or account.find(self._home) if self._is_root else None
+        user = self._user() if self._is_root else None
         if user is not None:
             litter.remove_files(user.uid)
             account.remove(user)
             self._account = None
+
+    def _user(self) -> account.Account | None:
+        """Of the run, where the worker is root; None before it is made and when it is gone."""
+        self._account = self._account or account.find(self._home)
+        return self._account
 
     def _reap(self) -> None:
         """Started programs keep how they ended; the orphans of the task are of no interest."""
@@ -177,17 +181,18 @@ class NativeEngine:
         if not self._is_root:
             found |= processes.with_variable(f"TASK_WORKDIR={self._home}")
             return found | self._new_descendants()
-        with contextlib.suppress(EngineFailed):
-            found |= processes.of_user(self.identity.uid)
+        user = self._user()
+        if user is not None:
+            found |= processes.of_user(user.uid)
         return found | self._new_descendants() if self._own_rights else found
 
     def _new_descendants(self) -> set[int]:
         return set() if self._older is None else processes.descendants(os.getpid()) - self._older
 
     def _strike(self, survivors: set[int]) -> None:
-        if self._is_root:
-            with contextlib.suppress(EngineFailed):
-                processes.kill_user(self.identity.uid, self.identity.gid)
+        user = self._user() if self._is_root else None
+        if user is not None:
+            processes.kill_user(user.uid, user.gid)
         if self._own_rights or not self._is_root:
             processes.kill_each(survivors)
 

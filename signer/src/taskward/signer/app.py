@@ -86,6 +86,11 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
         )
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
+    _answer_errors(app, certifier)
+    return app
+
+
+def _answer_errors(app: Flask, certifier: Certifier) -> None:
     @app.errorhandler(AnswerError)
     def answer_error(error: AnswerError) -> Response:
         certifier.metrics.refused(error.code)
@@ -96,8 +101,6 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
         status = error.code or _INTERNAL
         body = {"code": "http", "message": error.description or "", "retryable": status >= _INTERNAL}
         return Response(canonical({"error": body}), status=status, mimetype=_JSON)
-
-    return app
 
 
 def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:

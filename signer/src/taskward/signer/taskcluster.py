@@ -49,7 +49,11 @@ class SignedCall:
 
 
 class Taskcluster:
-    """A reader of one Taskcluster, safe for use by several threads."""
+    """A reader of one Taskcluster, safe for use by several threads.
+
+    Every question raises `TryLaterError` when Taskcluster does not answer it, or not in its own form, after all tries;
+    those about a run raise `ForbiddenError` when the queue does not know it.
+    """
 
     def __init__(
         self,

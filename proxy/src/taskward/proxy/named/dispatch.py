@@ -31,7 +31,7 @@ class Routes:
         self._forwarders = dict(sorted(forwarders.items(), key=lambda route: -len(route[0])))
 
     def serve(self, environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        """See `Handler`; 404 for a path that leads to none."""
+        """See `Handler`; RequestError 404 for a path that leads to none."""
         path = origin_form(environ["RAW_URI"])
         for prefix, forwarder in self._forwarders.items():
             if (target := _below(path, prefix)) is not None:

@@ -70,7 +70,11 @@ class Settings:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], where: str) -> Self:
-        """The settings in `data`; `where` names them in errors."""
+        """The settings in `data`; `where` names them in errors.
+
+        Raises:
+            ConfigurationError: a section, key or value that cannot be; the text has `where`, section, key and remedy.
+        """
         refuse_unknown(data, {*SECTIONS, *OTHER_SECTIONS}, where, "section")
         sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in SECTIONS.items()}
         others = {name: data[name] for name in OTHER_SECTIONS if name in data}
