@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from taskward.cli.__main__ import LazyGroup, taskward
 
-from .conftest import WriteConfig
+from .conftest import WriteConfig, needs_root
 
 TASKWARD = (sys.executable, "-m", "taskward.cli")
 COMMANDS = LazyGroup().list_commands(None)  # type: ignore[arg-type]  # the table needs no context
@@ -99,6 +99,21 @@ def test_doctor_names_an_unreachable_root_url(write_config: WriteConfig) -> None
     assert findings["redis"]["state"] == "ok"
     assert findings["root URL"]["state"] == "failed"
     assert "127.0.0.1:9" in findings["root URL"]["text"]
+
+
+@needs_root
+@pytest.mark.parametrize(("proxy", "warns"), [({}, True), ({"container": "auto"}, False)])
+def test_doctor_warns_of_what_containers_lack_to_reach_the_proxy(
+    write_config: WriteConfig, place: Path, monkeypatch: pytest.MonkeyPatch, proxy: dict[str, str], warns: bool
+) -> None:
+    (place / "docker.sock").touch()
+    monkeypatch.setenv("PATH", str(place))
+    config = write_config(docker={"host": f"unix://{place}/docker.sock"}, proxy=proxy)
+    findings = {each["check"]: each for each in json.loads(_run("doctor", "--json", "--config", str(config)).stdout)}
+    assert ("iptables" in findings) is warns
+    if warns:
+        assert findings["iptables"]["state"] == "warning"
+        assert "apt-get install iptables" in findings["iptables"]["text"]
 
 
 def test_dev_env_without_a_cluster_says_how_to_start_one(place: Path) -> None:

@@ -98,8 +98,8 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
     yield Finding("configuration", "ok", str(file))
     if settings.executor.enable_rdp:
         yield from _desktops(settings)
-    if settings.executor.enable_interactive and has_containers(settings):
-        yield from _displays()
+    if has_containers(settings):
+        yield from _containers(settings)
     yield from deployment(settings)
 
 
@@ -133,6 +133,15 @@ def _desktops(settings: Settings) -> Iterator[Finding]:
             "desktop", "warning", f"{session} is missing: desktops are empty; set [executor] rdp_session, for example"
             ' to ["xterm"] or ["startxfce4"]',
         )  # fmt: skip
+
+
+def _containers(settings: Settings) -> Iterator[Finding]:
+    if settings.executor.enable_interactive:
+        yield from _displays()
+    proxy_is_container = bool(settings.others.get("proxy", {}).get("container"))
+    if settings.executor.enable_taskcluster_proxy and not proxy_is_container and shutil.which("iptables") is None:
+        text = "missing: containers have no proxy, tasks that want it fail; apt-get install iptables"
+        yield Finding("iptables", "warning", text)
 
 
 def _displays() -> Iterator[Finding]:
