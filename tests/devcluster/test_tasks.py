@@ -150,11 +150,14 @@ def test_group_belongs_to_one_scheduler(queue: Any) -> None:
 
 def test_sealed_group_takes_no_more_tasks(queue: Any) -> None:
     group_id = taskcluster.slugId()
-    queue.createTask(group_id, task_definition())
+    definition = task_definition()
+    queue.createTask(group_id, definition)
+    queue.createTask(group_id, definition)
     queue.sealTaskGroup(group_id)
-    with pytest.raises(TaskclusterRestFailure) as error:
-        queue.createTask(taskcluster.slugId(), task_definition(taskGroupId=group_id))
-    assert refusal(error) == (409, "RequestConflict")
+    for task_id in (taskcluster.slugId(), group_id):
+        with pytest.raises(TaskclusterRestFailure) as error:
+            queue.createTask(task_id, {**definition, "taskGroupId": group_id})
+        assert refusal(error) == (409, "RequestConflict")
 
 
 def test_group_is_canceled_at_once(queue: Any) -> None:

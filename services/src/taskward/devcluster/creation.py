@@ -25,15 +25,15 @@ class Creation:
     def create(self, task_id: str, definition: Definition) -> Task:
         """Store a task and return it, pending unless it has to wait for others.
 
-        Repeating the call with the same definition changes nothing. Raises ``RequestConflict`` for
-        another definition, a group of another scheduler or a sealed group, and ``InputError`` for its
-        times and when a dependency does not exist or expires too early.
+        Repeating the call with the same definition changes nothing, as long as its group is not sealed.
+        Raises ``RequestConflict`` for another definition, a group of another scheduler or a sealed group,
+        and ``InputError`` for its times and when a dependency does not exist or expires too early.
         """
         definition.check_times(self._clock.now())
         with self._database.transaction():
+            self._join_group(definition.document)
             existing = self._tasks.find(task_id)
             if existing is None:
-                self._join_group(definition.document)
                 self._tasks.insert(task_id, definition)
                 self._scheduling.track(self._tasks.load(task_id))
             elif existing.definition != definition.document:
