@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from executor.bench import Bench
 from executor.holding import Holding
 from simulators.redis import RedisServer
+from taskward.executor.litter import remove_tree
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def state_dir() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix=f"tw{secrets.token_hex(2)}"))
     directory.chmod(0o711)
     yield directory
-    shutil.rmtree(directory)
+    remove_tree(directory)  # tasks may have made directories deeper than Python can go
 
 
 @pytest.fixture
