@@ -51,6 +51,13 @@ def test_a_queue_that_does_not_know_a_reason_yet_gets_the_nearest(site: Site) ->
     assert site.cloud.artifacts["public/a"]["reason"] == "invalid-resource-on-worker"
 
 
+def test_what_no_database_can_store_is_left_out_of_a_message(site: Site) -> None:
+    reason, why = "file-not-readable-on-worker", "no \udcff file\0 é"
+    site.left_by_the_executor(Entry("public/a", "", 0, "text/plain", "gzip", EXPIRES, reason, why))
+    site.upload_all()
+    assert site.cloud.artifacts["public/a"]["message"] == "no ? file? é"
+
+
 def test_a_queue_that_stays_away_makes_the_resources_unavailable(site: Site) -> None:
     site.cloud.create_faults["public/a"] = [503] * 100
     site.left_by_the_executor(site.file("public/a", b"a"))

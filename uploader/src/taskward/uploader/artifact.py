@@ -82,7 +82,7 @@ class RunArtifacts:
 
     def error(self, name: str, reason: str, message: str, expires: str) -> None:
         """An artifact that says why there is none."""
-        properties = {"reason": reason, "message": message[:MAX_MESSAGE_CHARACTERS], "expires": expires}
+        properties = {"reason": reason, "message": _bearable(message), "expires": expires}
         self._create(name, {"storageType": "error", **properties})
 
     def link(self, name: str, target: str, content_type: str, expires: str) -> None:
@@ -139,6 +139,11 @@ def refuse_unbearable(name: str, content_type: str = "application/octet-stream")
         )
     if not _CONTENT_TYPE.fullmatch(content_type):
         raise ArtifactLost(failed(f"artifact {name!r}: contentType must be 1 to 255 printable ASCII characters"))
+
+
+def _bearable(message: str) -> str:
+    """`message` as PostgreSQL can store it, behind the queue: file names may have bytes that are no text."""
+    return message.encode(errors="replace").decode().replace("\0", "?")[:MAX_MESSAGE_CHARACTERS]
 
 
 def _put_url(answer: Mapping[str, Any]) -> str:
