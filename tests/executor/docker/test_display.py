@@ -181,6 +181,8 @@ def test_displays_that_lie_or_say_nothing_hide_no_others(screens: Screens) -> No
     )
     try:
         assert screens.listed() == [f":{PLAIN}.0\t320x200", f":{LOCKED}.0\t320x200"]
+        for number in (SILENT, GARBLED, LINKED):
+            assert isinstance(screens.ask(Show(f":{number}")).answer, Opened)  # and `screens` sees them end
         assert screens.do("ls /owned /tmp/owned 2>&1 || true").count("No such file") == 2
         assert screens.view(f":{PLAIN}").width == 320
     finally:
