@@ -56,6 +56,16 @@ class TestOrdinaryUser:
         assert result.output == ["raw", "hello"], result.log
         assert result.outcome.succeeded
 
+    def test_directories_that_nobody_may_change_are_removed(self, run: Run, web: Web, mounting: Bench) -> None:
+        data = tar(
+            [Entry("locked/er/f", b"x"), Entry("locked/er", kind=b"5", mode=0), Entry("locked", kind=b"5", mode=0o500)]
+        )
+
+        result = run("test -d d/locked", mounts=[mount(web, data, "tar")])
+
+        assert result.outcome.succeeded, result.log
+        assert not list((mounting.state_dir / "tasks").iterdir())
+
     def test_a_cache_moves_in_and_out(self, run: Run, mounting: Bench) -> None:
         outputs = [run("echo x >> c/count; wc -l < c/count", mounts=[CACHE]).output for _ in range(3)]
 
