@@ -20,7 +20,11 @@ class Notes:
         self._redis, self._key, self._run = redis, keys.notes(run.key), run
 
     def error(self, message: str) -> None:
-        """One error line (per line of `message`), for the task's log and the worker's."""
+        """One error line (per line of `message`), for the task's log and the worker's.
+
+        A message may quote the name of a file, whose bytes need not be text.
+        """
+        message = message.encode(errors="replace").decode()
         for_run(_logger, self._run).warning(message)
         known = set(self.read())
         for line in message.splitlines():
