@@ -1,6 +1,7 @@
 """Claims are renewed in time, and a run that the queue has taken away is stopped."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -158,3 +159,15 @@ def test_without_status_a_refusal_before_the_claim_ends_is_not_believed(rig: Rig
     watch.pass_s(300)
     stranger.look()
     assert rig.record(run).abort == "claim-expired"
+
+
+def test_past_the_deadline_a_run_is_over_though_its_status_says_running_yet(
+    rig: Rig, keeper: Keeper, watch: Watch
+) -> None:
+    run = rig.claimed(deadline=(datetime.now(UTC) + timedelta(seconds=0.5)).isoformat())
+    keeper.look()
+    time.sleep(0.6)
+    watch.pass_s(1000)
+    keeper.look()
+    assert rig.status(run)["state"] == "running"
+    assert rig.record(run).abort == "deadline-exceeded"

@@ -118,9 +118,9 @@ class Keeper:
         if self._notice(run, status):
             return
         if status is not None:
-            self._lost(run, "claim-expired")
+            self._lost(run, _likely(record, now, otherwise="claim-expired"))
         elif isinstance(error, Conflict) or now >= record.taken_until:
-            self._lost(run, _likely(record, now))
+            self._lost(run, _likely(record, now, otherwise="canceled"))
         else:
             self._renew_at[run] = now + _AGAIN
 
@@ -162,12 +162,12 @@ class Keeper:
         self.metrics.count("lost_total")
 
 
-def _likely(record: Record, now: datetime) -> str:
-    """Why the queue has most likely resolved a run."""
+def _likely(record: Record, now: datetime, otherwise: str) -> str:
+    """Why the queue resolves a run, most likely: past the deadline it does so a minute later, and renews nothing."""
     deadline = record.definition.get("deadline")
     if isinstance(deadline, str) and parse_time(deadline) <= now:
         return "deadline-exceeded"
-    return "claim-expired" if record.taken_until <= now else "canceled"
+    return "claim-expired" if record.taken_until <= now else otherwise
 
 
 def keep_for_ever(keeper: Keeper, stop: threading.Event) -> None:
