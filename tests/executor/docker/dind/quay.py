@@ -46,20 +46,32 @@ class Asked:
 
 
 class Dockerd(ThreadingUnixStreamServer):
-    """Says yes to everything; `stories` are answers to paths that end so."""
+    """Says yes to everything; `stories` are answers to paths that end so.
+
+    Who waits for a container waits until he gives up: then `abandoned` is set.
+    """
 
     daemon_threads = True
 
     def __init__(self, path: Path) -> None:
         self.asked: list[Asked] = []
         self.stories: dict[str, Any] = {}
+        self.made = [CONTAINER_ID]
+        self.abandoned = threading.Event()
         super().__init__(str(path), _Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone is nothing to be told."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Dockerd
+
+    @property
+    def dockerd(self) -> Dockerd:
+        assert isinstance(self.server, Dockerd)
+        return self.server
 
     def answer(self) -> None:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -68,7 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         target = urlsplit(self.path)
         path = "/" + target.path.split("/", 2)[2]
-        self.server.asked.append(Asked(self.command, path, parse_qs(target.query), body))
+        self.dockerd.asked.append(Asked(self.command, path, parse_qs(target.query), body))
+        if path.endswith("/wait"):
+            self._stall()
+            return
         text = json.dumps(self._story(path)).encode()
         self.send_response(201 if self.command == "POST" else 200)
         self.send_header("Content-Length", str(len(text)))
@@ -77,16 +92,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def _story(self, path: str) -> Any:
-        for end, told in self.server.stories.items():
+        for end, told in self.dockerd.stories.items():
             if path.endswith(end):
                 return told
+        if path == "/containers/json":
+            return [{"Id": each} for each in self.dockerd.made]
         if path in ("/containers/create", "/commit") or path.endswith("/exec"):
-            return {"Id": secrets.token_hex(32)}
+            self.dockerd.made.append(secrets.token_hex(32))
+            return {"Id": self.dockerd.made[-1]}
         if path == "/volumes/create":
-            return {"Name": self.server.asked[-1].document["Name"]}
+            return {"Name": self.dockerd.asked[-1].document["Name"]}
         if path.startswith("/images/"):
             return {"Id": IMAGE_ID, "Size": 1}
         return {}
+
+    def _stall(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        self.rfile.read()
+        self.dockerd.abandoned.set()
 
     def _chunk(self) -> bytes:
         size = int(self.rfile.readline(), 16)
@@ -155,9 +180,9 @@ class Quay:
         self.holdings = Holdings(most_containers=3, most_bytes=1000)
         self.holdings.add_image(Image(IMAGE_ID, "taskward/dind-w:run-x.1"), "busybox:latest")
         self.holdings.add_container(Container(CONTAINER_ID, "mine", "busybox", IMAGE_ID, "default"))
-        self._path = directory / "dind.sock"
+        self.path = directory / "dind.sock"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self._path))
+        self._listener.bind(str(self.path))
         self._listener.listen()
         stopped, self._stop = os.pipe()
         run = Confinement(
@@ -197,7 +222,7 @@ class Quay:
         """Whatever bytes."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT_S)
-            connection.connect(str(self._path))
+            connection.connect(str(self.path))
             connection.sendall(data)
             answer = b""
             while piece := connection.recv(1 << 16):

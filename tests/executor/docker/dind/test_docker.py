@@ -82,11 +82,12 @@ def result(docking: Yard, client_image: str, victim: str) -> Result:
 def printed(result: Result) -> dict[str, list[str]]:
     """What was printed after each heading."""
     found: dict[str, list[str]] = {}
+    heading = ""
     for line in task_output(result):
         if line.startswith("@ "):
-            found[line[2:]] = lines = []
-        elif found:
-            lines.append(line)
+            heading = line[2:]
+        else:
+            found.setdefault(heading, []).append(line)
     return found
 
 

@@ -12,7 +12,7 @@ from taskward.executor.docker.dind.errors import NOT_FOUND, WRONG, Refusal, forb
 from taskward.executor.docker.dind.exchange import Exchange
 from taskward.executor.docker.dind.fields import Fields
 from taskward.executor.docker.dind.holdings import Container, new_name
-from taskward.executor.docker.dind.splice import splice
+from taskward.executor.docker.dind.splice import end, splice
 from taskward.executor.docker.dind.volumes import ensure_volume
 from taskward.executor.docker.labels import RUN
 
@@ -137,9 +137,9 @@ def attach(context: Context, exchange: Exchange, name: str) -> None:
 
 
 def remove(context: Context, exchange: Exchange, name: str) -> None:
-    """With the volumes that nobody has named."""
-    query, own = exchange.request.query, context.holdings.container(name)
-    passed = {"force": "1" if query.flag("force") else "0", "v": "1" if query.flag("v") else "0"}
+    """With the volumes that nobody has named: nobody would find them again."""
+    own = context.holdings.container(name)
+    passed = {"force": "1" if exchange.request.query.flag("force") else "0", "v": "1"}
     try:
         context.wire.ask("DELETE", "containers", own.id, query=passed)
     except Refusal as refusal:
@@ -234,10 +234,9 @@ def resize_execution(context: Context, exchange: Exchange, execution_id: str) ->
 def _join(exchange: Exchange, context: Context, path: tuple[str, ...], query: Mapping[str, Any] | None,
           body: Any) -> None:  # fmt: skip
     daemon = context.wire.upgrade(*path, query=query, body=body)
-    try:
+    with daemon:
+        exchange.on_hangup(lambda: end(daemon))
         splice(exchange.upgrade(), daemon)
-    finally:
-        daemon.close()
 
 
 def _listed(context: Context, wanted: Mapping[str, list[str]], options: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from taskward.executor.docker.images.reference import Reference
 
 MOST_VOLUMES: Final = 100
 MOST_IMAGES: Final = 500
+MOST_NAMES: Final = 2000
 MOST_EXECUTIONS: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{4,64}")
@@ -131,6 +132,8 @@ class Holdings:
             Refusal: there are too many, or they are too large.
         """
         with self._lock:
+            if len(self._names) + len(names) > MOST_NAMES:
+                raise forbidden(f"a task has at most {MOST_NAMES} names of images: remove some")
             kept = self._images.get(image.id, image)
             if image.id not in self._images:
                 if len(self._images) >= MOST_IMAGES:

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from select import select
-from socket import SHUT_RDWR, socket
+from socket import socket
 from typing import Any, Final
 
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.dind.build.builder import builder
 from taskward.executor.docker.dind.errors import BROKEN, NOT_FOUND, WRONG, Refusal
 from taskward.executor.docker.dind.exchange import Exchange
+from taskward.executor.docker.dind.splice import end
 from taskward.executor.docker.images import artifact
 from taskward.executor.docker.images.child import until_abandoned
 from taskward.executor.docker.images.errors import ImageFailed
@@ -28,16 +29,19 @@ from taskward.executor.errors import ExecutorError
 from taskward.executor.mounts.errands import Answer, Errands, Refused, serve
 from taskward.executor.mounts.errors import MountFailed
 from taskward.executor.mounts.shelf import Shelf
+from taskward.executor.processes import reap_orphans
 from taskward.executor.task import Task
 
 _PIECE_BYTES: Final = 1 << 16
+_BUILDS_AT_ONCE: Final = 4
 
 
-def porter(task: Task, home: Path, api: Path, version: str) -> Any:
+def porter(task: Task, api: Path, version: str) -> Callable[[socket], None]:
     """What to call in that process, with one end of a pair; it answers to ``pull``, ``load`` and ``builder``."""
     longest_s = float(task.payload.max_run_time_s) + task.settings.images.timeout_s
 
     def pull(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
+        reap_orphans()
         daemon = Daemon(task.settings.docker)
         try:
             with Site(task) as site:
@@ -57,9 +61,10 @@ def porter(task: Task, home: Path, api: Path, version: str) -> Any:
         return {}, ()
 
     def load(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        reap_orphans()
         daemon = Daemon(task.settings.docker)
         try:
-            here = Library(daemon, Shelf(home)).here
+            here = Library(daemon, Shelf(api.parent)).here
             with Site(task) as site:
                 artifact.load(site, received[0], request["sha256"], request["pin"], here)
         except ImageFailed as error:
@@ -71,7 +76,8 @@ def porter(task: Task, home: Path, api: Path, version: str) -> Any:
         return {}, ()
 
     def start_builder(_request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
-        connection = task.engine.as_task(until_abandoned(builder(home, str(api), version, longest_s)))
+        reap_orphans()
+        connection = task.engine.as_task(until_abandoned(builder(api, version, longest_s)))
         return {}, (connection.detach(),)
 
     return serve({"pull": pull, "load": load, "builder": start_builder}, longest_s)
@@ -82,6 +88,7 @@ class Away:
 
     def __init__(self, connection: socket) -> None:
         self._errands, self._turn = Errands(connection, _wait), threading.Lock()
+        self._builds = threading.Semaphore(_BUILDS_AT_ONCE)
 
     def pull(self, name: str, pin: str) -> None:
         """One at a time."""
@@ -89,9 +96,8 @@ class Away:
 
     def load(self, file: int, sha256: str, pin: str) -> list[str]:
         """First a process with the task's rights says how the image is called."""
-        (received,) = self._ask("builder", BROKEN)
         try:
-            with Errands(socket(fileno=received), _wait) as errands:
+            with self._builds, Errands(socket(fileno=self._ask("builder", BROKEN)[0]), _wait) as errands:
                 told, _ = errands.ask("names", file)
         except (MountFailed, ExecutorError) as error:
             raise Refusal(WRONG, str(error).removeprefix("[mounts] ")) from error
@@ -100,11 +106,12 @@ class Away:
 
     def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
               done: Callable[[str], None]) -> None:  # fmt: skip
-        """In a process of its own; several at a time."""
-        (received,) = self._ask("builder", BROKEN)
-        with socket(fileno=received) as connection:
-            exchange.on_hangup(lambda: _end(connection))
-            _build(Errands(connection, _wait), request, context, exchange, done)
+        """In a process of its own; a few at a time, since they count for nobody's memory."""
+        with self._builds:
+            (received,) = self._ask("builder", BROKEN)
+            with socket(fileno=received) as connection:
+                exchange.on_hangup(lambda: end(connection))
+                _build(Errands(connection, _wait), request, context, exchange, done)
 
     def _ask(self, verb: str, status: int, *descriptors: int, **arguments: Any) -> list[int]:
         try:
@@ -151,13 +158,6 @@ def _told(file: int, errands: Errands, done: Callable[[str], None]) -> Iterator[
 def _write(file: int, data: bytes) -> None:
     while data:
         data = data[os.write(file, data) :]
-
-
-def _end(connection: socket) -> None:
-    try:
-        connection.shutdown(SHUT_RDWR)
-    except OSError:
-        return  # it has ended
 
 
 def _wait(files: Collection[int]) -> set[int]:

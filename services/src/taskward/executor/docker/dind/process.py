@@ -53,7 +53,7 @@ class DockerSocket:
                 cleanup.callback(theirs.close)
                 stopped, stop = os.pipe2(os.O_CLOEXEC)
                 cleanup.callback(os.close, stopped)
-                serve = porter(task, path.parent, path, version)
+                serve = porter(task, path, version)
                 context = Context(
                     Wire(host, version, docker.timeout_s), Holdings(docker.dind_max_containers, docker.dind_max_bytes),
                     confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)), path.parent,

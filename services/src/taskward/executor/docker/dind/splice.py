@@ -16,10 +16,15 @@ def splice(client: socket.socket, daemon: socket.socket) -> None:
     typing = threading.Thread(target=_copy, args=(client, daemon), daemon=True)
     typing.start()
     _copy(daemon, client)
-    for each in (client, daemon):
-        with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+    end(client)
+    end(daemon)
     typing.join()
+
+
+def end(connection: socket.socket) -> None:
+    """Whoever reads from it sees the end; twice is harmless."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -1,5 +1,6 @@
 """The way to the host's daemon: one connection for each request, each request written by us, with ids of our own."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,6 +52,7 @@ class Wire:
         try:
             headers, data = _content(body, content)
             connection.request(method, self._target(path, query), data, headers, encode_chunked=content is not None)
+            stream = connection.sock
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             connection.close()
@@ -58,7 +60,7 @@ class Wire:
         except BaseException:
             connection.close()
             raise
-        answer = Answer(connection, response)
+        answer = Answer(connection, response, stream)
         if response.status >= 400:
             with answer:
                 raise Refusal(response.status, answer.reason())
@@ -101,8 +103,8 @@ class Wire:
 class Answer:
     """What the daemon answers, as it comes; a context manager."""
 
-    def __init__(self, connection: "_Connection", response: HTTPResponse) -> None:
-        self._connection, self._response = connection, response
+    def __init__(self, connection: "_Connection", response: HTTPResponse, stream: socket.socket) -> None:
+        self._connection, self._response, self._stream = connection, response, stream
 
     def __enter__(self) -> Self:
         return self
@@ -117,11 +119,8 @@ class Answer:
 
     def abort(self) -> None:
         """From another thread: whoever reads sees the end."""
-        if self._connection.sock is not None:
-            try:
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it has ended by itself
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._stream.shutdown(socket.SHUT_RDWR)
 
     @property
     def status(self) -> int:

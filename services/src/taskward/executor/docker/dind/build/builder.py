@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from taskward.executor.mounts.errands import Answer, serve
 
 _PIECE_BYTES: Final = 1 << 18
 _SCRATCH: Final = "scratch"
+_MEMORY_BYTES: Final = 2 << 30
 _LONGEST_ERROR: Final = 10_000
 _CLIENT_TIMEOUT_S: Final = 600.0
 
@@ -43,24 +45,27 @@ class Order:
     most_bytes: int
 
 
-def builder(home: Path, api: str, version: str, longest_s: float) -> Callable[[socket], None]:
+def builder(api: Path, version: str, longest_s: float) -> Callable[[socket], None]:
     """What to call as the task's user; it answers to ``build`` with the fields of an `Order`, and to ``names``.
 
     Received are where to read the context, and where to write the messages for the client. `api` is the task's own
-    Docker socket, `home` a directory for files without a name. The answer has the image's id as ``image``, or why there
-    is none as ``error``.
+    Docker socket, in a directory for files without a name. The answer has the image's id as ``image``, or why there is
+    none as ``error``.
     """
+    home = api.parent
 
     def build(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
         context, output = received
+        confine(home)
         with os.fdopen(os.dup(output), "wb", buffering=0) as told:
-            site = Site(Wire(f"unix://{api}", version, _CLIENT_TIMEOUT_S), request["token"])
+            site = Site(Wire(f"unix://{api.name}", version, _CLIENT_TIMEOUT_S), request["token"])
             try:
                 return {"image": Build(Order(**request), site, told, home).run(context), "error": ""}, ()
-            except (BuildFailed, Refusal, OSError) as error:
+            except (BuildFailed, Refusal, OSError, MemoryError) as error:
                 return {"image": "", "error": str(error)[:_LONGEST_ERROR] or type(error).__name__}, ()
 
     def names(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
+        confine(home)
         return {"names": names_in(received[0])}, ()
 
     return serve({"build": build, "names": names}, longest_s)
@@ -174,6 +179,13 @@ class Build:
         data = json.dumps(message).encode() + b"\r\n"
         while data:
             data = data[self._told.write(data) or 0 :]
+
+
+def confine(home: Path) -> None:
+    """No more memory than a Dockerfile and a list of files need; paths of sockets begin here, since they are short."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    os.chdir(home)
 
 
 def _stage_name(step: Instruction) -> str:

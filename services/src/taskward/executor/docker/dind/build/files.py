@@ -17,7 +17,7 @@ from typing import IO, Any, Final, Self
 from taskward.executor.docker.dind.build.errors import BuildFailed
 
 _PIECE_BYTES: Final = 1 << 18
-_MOST_ENTRIES: Final = 500_000
+_MOST_ENTRIES: Final = 200_000
 _COMPRESSED: Final[dict[bytes, Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 
