@@ -55,6 +55,19 @@ def test_a_claim_is_renewed_five_minutes_before_it_ends(rig: Rig, keeper: Keeper
     assert rig.record(run).taken_until > datetime.now(UTC) + timedelta(seconds=1190)
 
 
+def test_a_slow_clock_of_this_machine_does_not_cost_the_claim(rig: Rig, keeper: Keeper, watch: Watch) -> None:
+    run = rig.claimed()
+    first = rig.records.stored_credentials(run)
+    watch.pass_s(-14 * 60)
+    keeper.look()
+    watch.pass_s(880)
+    keeper.look()
+    assert rig.records.stored_credentials(run) == first
+    watch.pass_s(40)
+    keeper.look()
+    assert rig.records.stored_credentials(run) != first
+
+
 def test_a_canceled_run_is_noticed_at_the_next_status_poll(rig: Rig, keeper: Keeper, watch: Watch) -> None:
     run = rig.claimed()
     keeper.look()

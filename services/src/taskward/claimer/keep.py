@@ -27,6 +27,8 @@ GONE: Final = frozenset({"canceled", "deadline-exceeded", "claim-expired"})
 _OURS: Final = frozenset({"pending", "running"})
 _RESOLVED_BY_US: Final = frozenset({"resolving", "resolved"})
 _AGAIN: Final = timedelta(seconds=2)
+_LONGEST_PAUSE: Final = timedelta(minutes=15)
+"""Of Taskcluster's usual 20 minutes: `takenUntil` is by its clock, and it bears ours although it is 15 minutes slow."""
 TICK_S: Final = 0.5
 THREADS: Final = 8
 _CALL_S: Final = 20.0
@@ -84,7 +86,8 @@ class Keeper:
     def _half_way(self, record: Record, now: datetime) -> datetime:
         """`renew_before_s` before the claim ends; of a short claim, at half of what is left."""
         left = record.taken_until - now
-        return max(now, record.taken_until - min(timedelta(seconds=self.settings.renew_before_s), left / 2))
+        before = min(timedelta(seconds=self.settings.renew_before_s), left / 2)
+        return min(max(now, record.taken_until - before), now + _LONGEST_PAUSE)
 
     def _renew(self, record: Record) -> None:
         run = record.run
