@@ -115,6 +115,7 @@ def test_an_answer_that_cannot_be_is_no_content(impatient: Bench, web: Web, answ
         (gzip.compress(b"") * 5000, 0),
         (gzip.compress(gzip.compress(b"hello")), len(gzip.compress(b"hello"))),
     ],
+    ids=["an empty part", "nothing but empty parts", "twice"],
 )
 def test_content_that_is_stored_compressed_in_odd_ways(mounting: Bench, web: Web, body: bytes, size: int) -> None:
     result = get(mounting, web.page("/f", body, 200, **{"Content-Encoding": "gzip"}))
@@ -122,7 +123,11 @@ def test_content_that_is_stored_compressed_in_odd_ways(mounting: Bench, web: Web
     assert result.output == [str(size)], result.log
 
 
-@pytest.mark.parametrize("body", [b"hello", gzip.compress(b"hello")[:-3], gzip.compress(b"hello") + b"garbage"])
+@pytest.mark.parametrize(
+    "body",
+    [b"hello", gzip.compress(b"hello")[:-3], gzip.compress(b"hello") + b"garbage"],
+    ids=["plain", "truncated", "with garbage"],
+)
 def test_content_that_only_says_it_is_compressed_is_refused(impatient: Bench, web: Web, body: bytes) -> None:
     result = get(impatient, web.page("/f", body, 200, **{"Content-Encoding": "gzip"}))
 
