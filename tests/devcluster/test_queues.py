@@ -82,3 +82,10 @@ def test_a_refusal_names_call_and_parameters(server: DevCluster) -> None:
     assert facts.faults(facts.ERROR, answer) == []
     assert answer["requestInfo"]["method"] == "listArtifacts"
     assert answer["requestInfo"]["params"]["taskId"] == task_id
+
+
+@pytest.mark.parametrize("token", ["YWJj", "LTE=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5"])
+def test_a_token_that_nobody_gave_out_leads_to_the_first_page(server: DevCluster, token: str, busy: list[str]) -> None:
+    url = f"{server.root_url}/api/queue/v1/task-queues"
+    answer = requests.get(url, {"continuationToken": token, "limit": "1"}, timeout=10)
+    assert answer.json()["taskQueues"] == requests.get(url, {"limit": "1"}, timeout=10).json()["taskQueues"]

@@ -139,16 +139,20 @@ def _list_runs(query: str, task_queue_id: str, more: Callable[[Run], dict[str, A
 
 
 def _pages(name: str, entries: Sequence[dict[str, Any]]) -> Response:
-    """A page of a list that is in order; its token is a position, as with the real queue."""
+    """A page of a list that is in order; its token is a position, as with the real queue, and one of ours or none."""
     places = list(enumerate(entries, 1))
     return reply(
         Page.of_query().list(
             name,
-            lambda after, limit: places[int(after or 0) :][:limit],
+            lambda after, limit: [place for place in places if place[0] > _position(after)][:limit],
             lambda place: str(place[0]),
             lambda place: place[1],
         )
     )
+
+
+def _position(token: str) -> int:
+    return int(token) if token.isascii() and token.isdigit() and len(token) < 10 else 0
 
 
 def _queue(task_queue_id: str) -> dict[str, Any]:
