@@ -40,6 +40,7 @@ class Bench:
         self.records = Records(self.redis)
         self.settings = settings(state_dir)
         self.layout = self.settings.layout
+        (state_dir / "run").mkdir(exist_ok=True)  # as `taskward up` does, for all to pass through
 
     def __enter__(self) -> Self:
         return self
