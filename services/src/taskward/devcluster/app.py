@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from taskward.devcluster.clock import write_instant
 from taskward.devcluster.cluster import Cluster
 from taskward.devcluster.errors import ApiError, InternalServerError
+from taskward.devcluster.names import camel_case
 from taskward.devcluster.routes import (
     artifacts,
     auth,
@@ -22,6 +23,7 @@ from taskward.devcluster.routes import (
     purge_cache,
     queue,
     queues,
+    references,
     s3,
     secrets,
     work,
@@ -43,8 +45,8 @@ SERVICES = ("auth", "index", "object", "purge-cache", "queue", "secrets", "worke
 Middleware = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _MODULES = (
-    artifacts, auth, groups, index, object, pages, pool_stats, purge_cache, queue, queues, s3, secrets, work,
-    worker_manager, workers,
+    artifacts, auth, groups, index, object, pages, pool_stats, purge_cache, queue, queues, references, s3, secrets,
+    work, worker_manager, workers,
 )  # fmt: skip
 
 
@@ -84,13 +86,13 @@ def _ping() -> Response:
 
 def _refuse(error: ApiError) -> Response:
     endpoint = (request.endpoint or "unknown").rpartition(".")[2]
-    method = _camel(endpoint)
+    method = camel_case(endpoint)
     now = write_instant(cluster().clock.now())
     message = (
         f"{error}\n\n---\n\n* method:     {method}\n* errorCode:  {error.code}\n"
         f"* statusCode: {error.status}\n* time:       {now}"
     )
-    params = {_camel(name): value for name, value in (request.view_args or {}).items()}
+    params = {camel_case(name): value for name, value in (request.view_args or {}).items()}
     info = {"method": method, "params": params, "time": now}
     return reply({"code": error.code, "message": message, "requestInfo": info}, error.status)
 
@@ -100,10 +102,6 @@ def _refuse_http(error: HTTPException) -> Response:
     status = 404 if error.code == 405 else error.code or 500
     message = f"{error.name}: {request.method} {request.path}; this cluster has no such call"
     return reply({"code": "ResourceNotFound" if status == 404 else "InputError", "message": message}, status)
-
-
-def _camel(name: str) -> str:
-    return "".join(part.title() if number else part for number, part in enumerate(name.split("_")))
 
 
 def _fail(error: Exception) -> Response:

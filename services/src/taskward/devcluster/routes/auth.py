@@ -130,7 +130,7 @@ def list_roles() -> Response:
 
 @routes.get("/roles2/")
 @routes.get("/roles2")
-def list_roles_in_pages() -> Response:
+def list_roles2() -> Response:
     """Return roles, in pages."""
     caller().require("auth:list-roles")
     return reply(Page.of_query().list("roles", _roles, lambda one: str(one["roleId"])))

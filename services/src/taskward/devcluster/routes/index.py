@@ -15,11 +15,11 @@ _INSERT = record({"taskId": text(SLUG), "rank": integer(-(2**53), 2**53), "data"
 _NAMESPACE = text(longest=255)
 
 
-@routes.get("/task/<namespace>")
-def find_task(namespace: str) -> Response:
+@routes.get("/task/<index_path>")
+def find_task(index_path: str) -> Response:
     """Return the task at a path."""
-    caller().require(f"index:find-task:{namespace}")
-    return reply(cluster().index.find(namespace))
+    caller().require(f"index:find-task:{index_path}")
+    return reply(cluster().index.find(index_path))
 
 
 @routes.put("/task/<namespace>")

@@ -43,7 +43,7 @@ def download(name: str) -> Response:
     return redirect(cluster().objects.get_url(name), 303)  # type: ignore[return-value]  # Flask's own class
 
 
-@routes.get("/metadata/<any_text:name>")
+@routes.get("/metadata/<any_text:name>", endpoint="object")
 def metadata(name: str) -> Response:
     """Return what is known of an object."""
     caller().require(f"object:download:{name}")

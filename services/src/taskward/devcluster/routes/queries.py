@@ -1,6 +1,7 @@
 """Which queries a call takes; the real services refuse all others."""
 
 import re
+from collections.abc import Collection
 
 from flask import request
 
@@ -12,14 +13,14 @@ _ALWAYS = frozenset({"bewit"})
 
 _PAGED = """
     artifacts.list_artifacts artifacts.list_latest_artifacts
-    auth.list_role_ids auth.list_roles_in_pages
+    auth.list_role_ids auth.list_roles2
     groups.list_task_group
     index.find_tasks_at_index index.list_namespaces index.list_tasks
     purge_cache.all_purge_requests
     queue.list_dependent_tasks queue.statuses queue.tasks
     queues.list_claimed_tasks queues.list_pending_tasks queues.list_provisioners queues.list_task_queues
     queues.list_worker_types
-    secrets.list_secrets
+    secrets.list
     pool_stats.list_providers pool_stats.list_worker_pools_stats
     worker_manager.list_worker_pools worker_manager.list_workers_for_worker_group
 """
@@ -36,6 +37,11 @@ _ALLOWED: dict[str, dict[str, re.Pattern[str]]] = {
     "worker_manager.list_worker_pool_errors": {**_LAUNCH, "errorId": re.compile(r".*")},
     "worker_manager.list_workers_for_worker_pool": {**_LAUNCH, "state": re.compile(r".*")},
 }
+
+
+def allowed_queries(endpoint: str) -> Collection[str]:
+    """Return the names of the queries that a call takes."""
+    return _ALLOWED.get(endpoint, {}).keys()
 
 
 def check_query() -> None:

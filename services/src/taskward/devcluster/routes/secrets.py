@@ -12,7 +12,7 @@ routes.url_value_preprocessor(check_path)
 _SECRET = record({"secret": mapping(), "expires": instant})
 
 
-@routes.put("/secret/<any_text:name>")
+@routes.put("/secret/<any_text:name>", endpoint="set")
 def set_secret(name: str) -> Response:
     """Store a secret."""
     wish = body(_SECRET)
@@ -21,14 +21,14 @@ def set_secret(name: str) -> Response:
     return reply({})
 
 
-@routes.get("/secret/<any_text:name>")
+@routes.get("/secret/<any_text:name>", endpoint="get")
 def get_secret(name: str) -> Response:
     """Return a secret."""
     caller().require(f"secrets:get:{name}")
     return reply(cluster().secrets.get(name))
 
 
-@routes.delete("/secret/<any_text:name>")
+@routes.delete("/secret/<any_text:name>", endpoint="remove")
 def remove_secret(name: str) -> Response:
     """Delete a secret."""
     caller().require(f"secrets:set:{name}")
@@ -36,7 +36,7 @@ def remove_secret(name: str) -> Response:
     return reply({})
 
 
-@routes.get("/secrets")
+@routes.get("/secrets", endpoint="list")
 def list_secrets() -> Response:
     """Return the names of secrets."""
     caller().require("secrets:list-secrets")
