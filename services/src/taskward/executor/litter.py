@@ -33,12 +33,17 @@ def keep_objects_apart() -> None:
 
 def remove_files(uid: int) -> None:
     """Removes what that user left where everybody may write; it never comes back to do so."""
-    for directory in map(Path, _SHARED):
-        if directory.is_dir():
-            for path in directory.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_uid == uid:
-                        remove_tree(path)
+    for path in (path for directory in _SHARED for path in _entries(Path(directory))):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid == uid:
+                remove_tree(path)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return [*directory.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def remove_tree(path: Path) -> None:
