@@ -46,7 +46,7 @@ class Asked:
 
 
 class Dockerd(ThreadingUnixStreamServer):
-    """Says yes to everything; `stories` are answers to paths that end so.
+    """Says yes to everything, and has no file in any container; `stories` are answers to paths that end so.
 
     Who waits for a container waits until he gives up: then `abandoned` is set.
     """
@@ -85,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stall()
             return
         text = json.dumps(self._story(path)).encode()
-        self.send_response(201 if self.command == "POST" else 200)
+        is_absent = self.command == "HEAD" and path.endswith("/archive")
+        self.send_response(404 if is_absent else 201 if self.command == "POST" else 200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         if self.command != "HEAD":

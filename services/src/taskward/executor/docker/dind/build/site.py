@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, Final
 
 from taskward.executor.docker.dind.build.errors import BuildFailed
-from taskward.executor.docker.dind.build.files import archive
 from taskward.executor.docker.dind.build.image import Config
 from taskward.executor.docker.dind.errors import NOT_FOUND, Refusal
 from taskward.executor.docker.dind.wire import Wire
@@ -155,14 +154,3 @@ class Site:
     def _next(self) -> str:
         self._number += 1
         return str(self._number)
-
-
-def make_directories(site: Site, container: str, names: list[str]) -> None:
-    """With the usual owner and mode."""
-    entries = []
-    for name in names:
-        entry = tarfile.TarInfo(name)
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        entries.append((entry, None))
-    if entries:
-        site.put(container, archive(entries, None))

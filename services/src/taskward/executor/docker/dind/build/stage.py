@@ -4,15 +4,16 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
 from taskward.executor.docker.dind.build.dockerfile import Instruction, instruction
 from taskward.executor.docker.dind.build.errors import BuildFailed
-from taskward.executor.docker.dind.build.files import Files, Owner, archive, is_archive
+from taskward.executor.docker.dind.build.files import Files, Owner, archive, directories, is_archive
 from taskward.executor.docker.dind.build.image import Config
-from taskward.executor.docker.dind.build.site import Site, make_directories
+from taskward.executor.docker.dind.build.site import Site
 from taskward.executor.docker.dind.build.words import expand, raw_words, words
 
 _SHELL: Final = ("/bin/sh", "-c")
@@ -183,17 +184,23 @@ class Stage:
     def _put(self, container: str, files: Files, name: str, place: str, several: bool, owner: Owner) -> None:
         """A directory's content, or a file, under its own name where `place` is a directory."""
         is_directory = files.is_directory(name)
-        into = place.endswith("/") or several or self._site.is_directory(container, place) is True
+        into = place.endswith(("/", "/.")) or several or self._site.is_directory(container, place) is True
         target = posixpath.join(place, posixpath.basename(name)) if into and not is_directory else place
         target = posixpath.normpath(target)
-        make_directories(self._site, container, self._site.missing_above(container, target))
+        self._make(container, self._site.missing_above(container, target))
         exists = is_directory and self._site.is_directory(container, target) is True
         entries = ((each, content) for each, content in files.below(name, target) if not exists or each.name != target)
-        self._site.put(container, archive(entries, owner))
+        top = directories([target]) if not name and not exists else ()
+        self._site.put(container, archive(chain(top, entries), owner))
+
+    def _make(self, container: str, names: list[str]) -> None:
+        """Directories with the usual owner and mode."""
+        if names:
+            self._site.put(container, archive(directories(names), None))
 
     def _unpack(self, container: str, content: IO[bytes], place: str) -> None:
         missing = self._site.missing_above(container, posixpath.join(posixpath.normpath(place), "x"))
-        make_directories(self._site, container, missing)
+        self._make(container, missing)
         self._site.put(container, iter(lambda: content.read(_PIECE_BYTES), b""), posixpath.normpath(place))
 
     def _commit(self, container: str, step: Instruction) -> None:
