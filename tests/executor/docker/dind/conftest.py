@@ -68,7 +68,7 @@ def docking(yard: Yard) -> Iterator[Yard]:
 
 def dind_payload(yard: Yard, image: str, script: str, **more: Any) -> dict[str, Any]:
     """A task that has the docker command, and the feature."""
-    return {**yard.payload(script, **more), "image": image, "features": {"dind": True}, "maxRunTime": 60}
+    return {**yard.payload(script, **more), "image": image, "features": {"dind": True}, "maxRunTime": 300}
 
 
 def leavings(yard: Yard, run: RunId) -> list[str]:

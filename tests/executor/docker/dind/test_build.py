@@ -111,8 +111,11 @@ def test_a_dockerfile_reaches_nothing_that_its_task_does_not(slip: Slip, dockerf
 
 @pytest.mark.parametrize(
     "context",
-    [b"", b"no archive", b"\x1f\x8b\x08broken", packed({}), packed(FILES),
-     packed({"Dockerfile": b"FROM busybox"})[:700], packed({}, link(tarfile.SYMTYPE, "Dockerfile", "/etc/passwd")), packed({"big": bytes(1 << 21)})],
+    [
+        b"", b"no archive", b"\x1f\x8b\x08broken", packed({}), packed(FILES),
+        packed({"Dockerfile": b"FROM busybox"})[:700], packed({}, link(tarfile.SYMTYPE, "Dockerfile", "/etc/passwd")),
+        packed({"big": bytes(1 << 21)}),
+    ],
 )  # fmt: skip
 def test_a_context_without_a_dockerfile_is_told(slip: Slip, context: bytes) -> None:
     with pytest.raises((BuildFailed, Refusal)):
