@@ -114,6 +114,16 @@ def test_all_problems_are_told_at_once() -> None:
     assert len(refused(maxRunTime=10**6, env={"": ""}, cache={"c": "x"}, artifacts={"x": late}).splitlines()) == 4
 
 
+def test_an_artifact_that_comes_too_late_is_told_beside_what_is_no_payload() -> None:
+    late = {"type": "file", "path": "/x", "expires": "2027-01-01T00:00:00Z"}
+    odd = {"a": 5, "b": {"expires": 5}, "c": {"expires": "never"}, "d": None}
+
+    told = refused(maxRunTime="hello", artifacts={"x": late, **odd})
+
+    assert "maxRunTime: Invalid type" in told
+    assert "Artifact expiration for 'x' must not be greater than task expiration" in told
+
+
 @pytest.mark.parametrize("payload", [None, [], "x", {}, {"image": "x"}, {"maxRunTime": 3}])
 def test_what_is_no_payload_at_all_is_refused(payload: Any) -> None:
     with pytest.raises(PayloadRefused):

@@ -21,7 +21,7 @@ def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int
     if (seconds := payload["maxRunTime"]) > longest_run_time_s:
         yield f"maxRunTime: must be at most {longest_run_time_s}, the most that this worker allows (given: {seconds})"
     yield from bad_names(payload.get("env", {}))
-    yield from _late(payload.get("artifacts", {}), expires)
+    yield from late_artifacts(payload, expires)
     yield from _bad_mounts(payload)
     if isinstance(payload["image"], Mapping):
         yield from _bad_image(payload["image"])
@@ -35,15 +35,26 @@ def _bad_image(image: Mapping[str, str]) -> Iterator[str]:
         yield f"image.namespace: {why}"
 
 
-def _late(artifacts: Mapping[str, Any], expires: datetime) -> Iterator[str]:
-    """docker-worker's words, with the dates as Taskcluster writes them."""
-    for name, entry in artifacts.items():
-        if "expires" in entry and (own := parse_time(entry["expires"])) > expires:
+def late_artifacts(payload: object, expires: datetime) -> Iterator[str]:
+    """Artifacts that would outlive their task, in docker-worker's words, with the dates as Taskcluster writes them.
+
+    Of any payload: docker-worker told these beside what does not conform to the schema.
+    """
+    artifacts = payload.get("artifacts") if isinstance(payload, Mapping) else None
+    for name, entry in artifacts.items() if isinstance(artifacts, Mapping) else ():
+        if (own := _expiry(entry)) is not None and own > expires:
             told = shown(name)
             yield (
                 f"artifacts.{told}.expires: Artifact expiration for '{told}' must not be greater than task expiration. "
                 f"Artifact expiration is '{format_time(own)}' but task expiration is '{format_time(expires)}'"
             )
+
+
+def _expiry(entry: Any) -> datetime | None:
+    try:
+        return parse_time(entry["expires"])
+    except (KeyError, TypeError, ValueError):  # the schema's affair
+        return None
 
 
 def _bad_mounts(payload: Mapping[str, Any]) -> Iterator[str]:

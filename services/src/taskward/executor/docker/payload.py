@@ -2,14 +2,15 @@
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from taskward.core.clock import parse_time
 from taskward.core.settings import Settings
-from taskward.executor.docker.flaws import flaws
+from taskward.executor.docker.flaws import flaws, late_artifacts
 from taskward.executor.docker.request import DockerRequest, Image
 from taskward.executor.payload import DEFAULT_LIVE_LOG, ArtifactRequest, Payload, PayloadRefused
-from taskward.executor.validation import problems
+from taskward.executor.validation import MOST_PROBLEMS, problems
 
 ON_BY_DEFAULT: Final = frozenset({"localLiveLog", "artifacts"})
 _SHARED: Final = {"localLiveLog": ("liveLog", "backingLog")}
@@ -37,8 +38,10 @@ def parse(task_id: str, definition: Mapping[str, Any], settings: Settings) -> Pa
     """
     strict = settings.docker.strict_payload
     payload: Any = definition.get("payload") if strict else _with_text_in_env(definition.get("payload"))
-    found = problems(payload, "docker-worker", strict)
-    if found := found or list(flaws(payload, parse_time(definition["expires"]), settings.worker.max_run_time_s)):
+    expires = parse_time(definition["expires"])
+    if found := problems(payload, "docker-worker", strict):
+        found += islice(late_artifacts(payload, expires), MOST_PROBLEMS)
+    if found := found or list(flaws(payload, expires, settings.worker.max_run_time_s)):
         raise PayloadRefused(task_id, found, "docker-worker")
     unknown = [] if strict else [f"ignored in task.payload: {line}" for line in problems(payload, "docker-worker")]
     return _from_valid(payload, (*unknown, *_without_effect(payload)))
