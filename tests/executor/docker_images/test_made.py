@@ -3,7 +3,6 @@
 import gzip
 import json
 import tarfile
-import time
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from executor.docker_images.conftest import Configure, Customers
 from executor.docker_images.customer import Customer, at_once
 from executor.mounts.archives import COMPRESSORS
 from executor.mounts.web import Request, Web, cut_after
+from simulators.patience import until
 from taskward.executor.docker.images.site import Site
 from taskward.executor.docker.request import Image
 
@@ -219,10 +219,7 @@ def test_two_tasks_that_want_the_same_get_it_once(customers: Customers, web: Web
     data, everybody = picture.saved(), [customers(), customers()]
 
     def slow(request: Request) -> None:
-        deadline = time.monotonic() + 10
-        while not any("Waiting for another task that is getting" in each.told for each in everybody):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: any("Waiting for another task that is getting" in each.told for each in everybody))
         request.reply(data)
 
     web.page(f"{QUEUE}/private/x.tar", b"", 303, Location=web.on("/stored", slow))
