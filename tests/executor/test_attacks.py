@@ -65,8 +65,8 @@ def test_a_fork_bomb_meets_its_limit_and_dies_within_a_second(bench: Bench) -> N
     run = bench.claim({"command": shell("bomb() { bomb | bomb & }; bomb; sleep 1000"), "maxRunTime": 900})
     job = bench.start(run)
     bench.wait_for_line(run, "Executing command")
-    time.sleep(0.5)
     uid = uid_of(bench, run)
+    bench.wait_until(lambda: len(bench.processes_of(uid)) > 50)
 
     assert len(bench.processes_of(uid)) <= 100
     bench.records.abort(run, "canceled")

@@ -105,7 +105,7 @@ def test_a_service_that_hangs_costs_its_time_limit(bench: Bench, drip: bool) -> 
                 time.sleep(0.05)
         except OSError:
             return
-        time.sleep(5 if not drip else 0)
+        request.superseder.released.wait(5)
 
     began = time.monotonic()
     result = ask(bench, hang)
@@ -123,7 +123,7 @@ def test_a_service_that_is_not_there_supersedes_nothing(bench: Bench) -> None:
 
 
 def test_a_task_that_is_canceled_meanwhile_waits_for_no_service(bench: Bench) -> None:
-    with Superseder(lambda _request, _me: time.sleep(3)) as service:
+    with Superseder(lambda request, _me: request.superseder.released.wait(30)) as service:
         run = bench.claim({"command": shell("echo ran"), "maxRunTime": 9, "supersederUrl": service.url})
         job = bench.start(run)
         bench.wait_until(lambda: bool(service.asked))

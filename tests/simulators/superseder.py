@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from simulators import listener
 
-Behaviour = Callable[["Request", str], None]
+Behaviour = Callable[["Request", str], object]
 
 
 class Request(listener.Request):
