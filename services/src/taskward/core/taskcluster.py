@@ -5,24 +5,26 @@ is not on a worker's path uses it. Credentials are given with each call, since a
 """
 
 import base64
+import http.client
 import json
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote
-
-import urllib3
+from urllib.parse import quote, urlsplit
 
 from taskward.core import hawk
 from taskward.core.errors import Conflict, Refused, Unreachable
+from taskward.core.http1 import Answer, Origin, Pool, head
 from taskward.core.nesting import shallow
 
 T = TypeVar("T")
 
 MAX_ANSWER_BYTES: Final = 64 << 20
+_JSON: Final = "application/json"
 _RETRIED: Final = frozenset({408, 425, 429})
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 20.0
@@ -61,9 +63,12 @@ class Taskcluster:
         self.root_url = root_url.rstrip("/")
         self._timeout_s, self._give_up_after_s = timeout_s, give_up_after_s
         self._stop = stop or threading.Event()
-        self._pool = urllib3.connection_from_url(
-            self.root_url, maxsize=32, **({"ca_certs": ca_file} if self.root_url.startswith("https:") else {})
-        )
+        parts = urlsplit(self.root_url)
+        secure = parts.scheme == "https"
+        self._origin = Origin(parts.scheme, parts.hostname or "", parts.port or (443 if secure else 80))
+        self._host = parts.netloc
+        tls = ssl.create_default_context(cafile=ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._pool = Pool(tls)
 
     def call(self, method: str, service: str, path: str, credentials: Credentials | None = None,
              body: Mapping[str, Any] | None = None, *, timeout_s: float | None = None,
@@ -95,20 +100,27 @@ class Taskcluster:
     def _once(self, method: str, url: str, credentials: Credentials | None, body: Mapping[str, Any] | None,
               timeout_s: float) -> dict[str, Any]:  # fmt: skip
         content = json.dumps(body).encode() if body is not None else b""
-        headers = {"content-type": "application/json"} if content else {}
+        fields = {"Host": self._host, "Accept-Encoding": "identity", "User-Agent": "taskward"}
+        if method != "GET":
+            fields["Content-Length"] = str(len(content))
+        if content:
+            fields["Content-Type"] = _JSON
         if credentials:
-            headers["authorization"] = credentials.sign(method, url, content, headers.get("content-type", ""))
+            fields["Authorization"] = credentials.sign(method, url, content, _JSON if content else "")
         try:
-            answer = self._pool.urlopen(
-                method, url[len(self.root_url) :], body=content or None, headers=headers, retries=False, redirect=False,
-                preload_content=False, timeout=urllib3.Timeout(connect=10, read=timeout_s),
-            )  # fmt: skip
-            text = answer.read(MAX_ANSWER_BYTES + 1, decode_content=True)
-            answer.drain_conn()
-            answer.release_conn()
-        except urllib3.exceptions.HTTPError as error:
+            answer = self._ask(method, head(method, url[len(self.root_url) :], fields) + content, timeout_s)
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"{method} {url}: {type(error).__name__}: {error}") from error
-        return _decode(f"{method} {url}", answer.status, text)
+        return _decode(f"{method} {url}", answer.status, answer.content)
+
+    def _ask(self, method: str, request: bytes, timeout_s: float) -> Answer:
+        connection = self._pool.take(self._origin)
+        try:
+            connection.begin(timeout_s)
+            connection.send(request)
+            return connection.answer(method, MAX_ANSWER_BYTES + 1)
+        finally:
+            self._pool.give_back(self._origin, connection)
 
 
 def retried(attempt: Callable[[], T], deadline: float, stop: threading.Event) -> T:

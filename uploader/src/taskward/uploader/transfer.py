@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
-from taskward.uploader.connection import Answer, Pool, Url
+from taskward.core.http1 import Pool
+from taskward.uploader.connection import Stored, Url, put
 from taskward.uploader.content import Body, Digest
 from taskward.uploader.errors import StorageRefused, StorageUnreachable, UrlExpired
 
@@ -20,7 +21,7 @@ class Transfers:
     """PUTs over kept-alive connections; safe to share between threads."""
 
     def __init__(self, ca_file: str | None = None, timeout_s: float = _TIMEOUT_S) -> None:
-        self._pool = Pool(ssl.create_default_context(cafile=ca_file), timeout_s)
+        self._pool, self._timeout_s = Pool(ssl.create_default_context(cafile=ca_file)), timeout_s
 
     def close(self) -> None:
         """Closes what is idle."""
@@ -45,10 +46,10 @@ class Transfers:
             raise StorageUnreachable(f"{where}: {type(error).__name__}: {error}") from error
         return _judge(where, answer)
 
-    def _put(self, url: Url, headers: Mapping[str, str], body: Body) -> Answer:
+    def _put(self, url: Url, headers: Mapping[str, str], body: Body) -> Stored:
         connection = self._pool.take(url.origin)
         try:
-            return connection.put(url, headers, body)
+            return put(connection, url, headers, body, self._timeout_s)
         except (ConnectionError, http.client.HTTPException):
             if not connection.reused:
                 raise
@@ -56,12 +57,12 @@ class Transfers:
             self._pool.give_back(url.origin, connection)
         connection = self._pool.open(url.origin)
         try:
-            return connection.put(url, headers, body)
+            return put(connection, url, headers, body, self._timeout_s)
         finally:
             self._pool.give_back(url.origin, connection)
 
 
-def _judge(where: str, answer: Answer) -> Digest:
+def _judge(where: str, answer: Stored) -> Digest:
     said = f"{where}: {answer.status} {' '.join(answer.text.split())[:_SHOWN]}"
     if 200 <= answer.status < 300 and answer.digest:
         return answer.digest

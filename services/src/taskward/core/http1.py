@@ -1,0 +1,153 @@
+"""HTTP/1.1 over connections that stay open between requests: one request at a time on each, bounded answers.
+
+The usual packages send head and body in packets of their own, give up on a body whose receiver has answered early, and
+need as much time for a small request as all the rest of a small upload. Here a small request goes out in one write.
+Redirects are not followed and nothing is repeated.
+"""
+
+import http.client
+import select
+import socket
+import ssl
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+CONNECT_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme (``http`` or ``https``), host and port of a server."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said; `whole` is false when there was more than was wanted."""
+
+    status: int
+    content: bytes
+    whole: bool
+
+
+def head(method: str, target: str, fields: Mapping[str, str]) -> bytes:
+    """The lines of a request before its body.
+
+    Raises:
+        ValueError: one of them would hold control or foreign characters.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    for line in lines:
+        if not (line.isascii() and line.isprintable()):
+            raise ValueError(f"a request must not hold control or foreign characters: {line[:80]!r}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class Connection:
+    """For one request after the other, by one thread at a time: `begin`, `send` all of it, `answer`.
+
+    Attributes:
+        reused: whether it was idle in a pool before.
+        usable: whether another request may follow; not after an error, nor after an answer that was not read whole.
+    """
+
+    def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
+        """Connects; raises OSError."""
+        self.reused, self.usable = False, True
+        raw = socket.create_connection((origin.host, origin.port), CONNECT_TIMEOUT_S)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = tls.wrap_socket(raw, server_hostname=origin.host) if origin.scheme == "https" else raw
+        except BaseException:
+            raw.close()
+            raise
+
+    def begin(self, timeout_s: float) -> None:
+        """A new request; no single step of it may take longer than `timeout_s`."""
+        self.usable = False
+        self._socket.settimeout(timeout_s)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """A part of the request; raises OSError."""
+        self._socket.sendall(data)
+
+    def answer(self, method: str, most_bytes: int) -> Answer:
+        """The answer to what was sent.
+
+        Raises:
+            OSError, HTTPException: there is none, or it ends too early.
+        """
+        with http.client.HTTPResponse(self._socket, method=method) as response:
+            response.begin()
+            content = response.read(most_bytes)
+            if response.length and len(content) < most_bytes:
+                raise http.client.IncompleteRead(content, response.length)
+            whole = response.isclosed() or (response.will_close and len(content) < most_bytes)
+            self.usable = response.isclosed() and not response.will_close
+            return Answer(response.status, content, whole)
+
+    def is_stale(self) -> bool:
+        """Whether the other side has closed it, or talks unasked, since the last answer."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | select.POLLERR | select.POLLHUP)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._socket.close()
+
+
+class Pool:
+    """Idle connections by origin; safe to share between threads. They are closed with the pool, or when it is gone."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._idle: dict[Origin, list[Connection]] = defaultdict(list)
+        self._lock = threading.Lock()
+        weakref.finalize(self, _close_all, self._idle)
+
+    def take(self, origin: Origin) -> Connection:
+        """An idle connection that still stands (`reused`), else a new one; raises OSError."""
+        while True:
+            with self._lock:
+                idle = self._idle[origin]
+                connection = idle.pop() if idle else None
+            if connection is None:
+                return self.open(origin)
+            if not connection.is_stale():
+                connection.reused = True
+                return connection
+            connection.close()
+
+    def open(self, origin: Origin) -> Connection:
+        """A new connection; raises OSError."""
+        return Connection(origin, self._tls)
+
+    def give_back(self, origin: Origin, connection: Connection) -> None:
+        """Done with it; it is closed unless it can be used again."""
+        if not connection.usable:
+            connection.close()
+            return
+        with self._lock:
+            self._idle[origin].append(connection)
+
+    def close(self) -> None:
+        """Closes the idle ones."""
+        with self._lock:
+            _close_all(self._idle)
+
+
+def _close_all(idle: dict[Origin, list[Connection]]) -> None:
+    for connection in [connection for connections in idle.values() for connection in connections]:
+        connection.close()
+    idle.clear()
