@@ -146,17 +146,24 @@ def test_claiming_needs_the_scopes_of_queue_and_worker(server: DevCluster, missi
     assert (error.value.status_code, error.value.body["code"]) == (403, "InsufficientScopes")
 
 
-def test_quarantined_worker_waits_and_gets_nothing(queue: Any, queue_id: str) -> None:
+def test_a_seen_worker_in_quarantine_waits_and_gets_nothing(queue: Any, queue_id: str) -> None:
     provisioner_id, worker_type = queue_id.split("/")
     key = (provisioner_id, worker_type, "group", "worker")
-    task_id = create(queue, queue_id)
     until = {"quarantineUntil": taskcluster.fromNowJSON("1 day"), "quarantineInfo": "bad disk"}
+    with pytest.raises(TaskclusterRestFailure, match="ResourceNotFound"):
+        queue.quarantineWorker(*key, until)
+    claimed = create(queue, queue_id)
+    assert claimed_ids(queue, queue_id) == [claimed]
     queue.quarantineWorker(*key, until)
+    task_id = create(queue, queue_id)
     assert claimed_ids(queue, queue_id) == []
     assert queue.listWorkers(provisioner_id, worker_type, query={"quarantined": "true"})["workers"]
     queue.quarantineWorker(*key, {"quarantineUntil": taskcluster.fromNowJSON("-1 day")})
     assert claimed_ids(queue, queue_id) == [task_id]
-    assert queue.getWorker(*key)["recentTasks"] == [{"taskId": task_id, "runId": 0}]
+    assert queue.getWorker(*key)["recentTasks"] == [
+        {"taskId": claimed, "runId": 0},
+        {"taskId": task_id, "runId": 0},
+    ]
 
 
 def test_pending_tasks_are_counted(queue: Any, queue_id: str) -> None:

@@ -40,14 +40,12 @@ class QueueWorkers:
             )
 
     def quarantine(self, task_queue_id: str, worker: Worker, until: datetime) -> dict[str, Any]:
-        """Keep a worker from getting work until a time; a time in the past sets it free."""
-        now = self._clock.now()
+        """Keep a worker the queue has seen from getting work until a time; a time in the past sets it free."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO seen_workers VALUES (?, ?, ?, ?, ?, ?, '[]')"
-                " ON CONFLICT (task_queue_id, worker_group, worker_id)"
-                " DO UPDATE SET quarantine_until = excluded.quarantine_until",
-                (task_queue_id, worker.worker_group, worker.worker_id, now, now, until),
+                "UPDATE seen_workers SET quarantine_until = ?"
+                " WHERE task_queue_id = ? AND worker_group = ? AND worker_id = ?",
+                (until, task_queue_id, worker.worker_group, worker.worker_id),
             )
             return self.get(task_queue_id, worker)
 
