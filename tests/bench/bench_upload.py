@@ -7,7 +7,7 @@ real process on a real Redis, createArtifact and manifest included. curl does th
 
 Beside each figure stands what limits it. One file: curl, SHA-256, and the processor time of both (with nginx's) over
 all processors of the machine, since three threads work at once. Many: the uploader's own processor time, and what nginx
-takes of the same requests made beforehand. At a round-trip of 50 ms: the waiting alone.
+takes of the same requests made beforehand. At a round-trip of 50 ms: these requests, too.
 """
 
 import argparse
@@ -166,12 +166,12 @@ class Bench:
             wait_until(lambda: site.record.phase in ("finishing", "uploaded"), 300)
             return Taken(time.perf_counter() - began, sum(map(bare.cpu_s, pids)) - before_s)
 
-    def bare(self, count: int, size_bytes: int) -> float:
-        """Seconds that nginx needs for the same requests, made beforehand."""
+    def bare(self, url: str, count: int, size_bytes: int, connections: int = _AT_ONCE) -> float:
+        """Seconds that the server needs for the same requests, made beforehand."""
         content, kind = self._file(size_bytes).read_bytes(), {"Content-Type": "text/plain"}
-        creates = [bare.request("POST", f"{self.nginx.url}/api/{n}", kind, b"{}") for n in range(count)]
-        puts = [bare.request("PUT", f"{self.nginx.url}/put/b{n}", kind, content) for n in range(count)]
-        took = sum(bare.send_all(self.nginx.url, requests, _AT_ONCE)[0] for requests in (creates, puts))
+        creates = [bare.request("POST", f"{url}/api/{n}", kind, b"{}") for n in range(count)]
+        puts = [bare.request("PUT", f"{url}/put/b{n}", kind, content) for n in range(count)]
+        took = sum(bare.send_all(url, requests, connections)[0] for requests in (creates, puts))
         self.nginx.forget()
         return took
 
@@ -214,7 +214,7 @@ class Bench:
         curl, limit, ours, cpu = [], [], [], []
         for _ in range(rounds):
             curl.append(self.curl(count, size_bytes).wall_s)
-            limit.append(self.bare(count, size_bytes))
+            limit.append(self.bare(self.nginx.url, count, size_bytes))
             taken = self.uploader(self.nginx.url, count, size_bytes)
             ours.append(taken.wall_s)
             cpu.append(taken.cpu_s)
@@ -226,9 +226,9 @@ class Bench:
     def several(self, url: str, processes: int, count: int, goal: float) -> bool:
         """At a round-trip of 50 ms, where the waiting is the work."""
         one, more = (self.uploader(url, count, 1024, number).wall_s for number in (1, processes))
-        waiting_s = 2 * _ROUND_TRIP_S * count / _AT_ONCE / processes
+        limit_s = self.bare(url, count, 1024, processes * _AT_ONCE)
         what = f"{count} × 1 KiB at 50 ms"
-        _limit(f"{what}, waiting alone", waiting_s, more)
+        _limit(f"{what}, bare requests", limit_s, more)
         return _line(f"{what}, 1 → {processes}", one, more, goal)
 
     def last_step(self, rounds: int) -> None:
