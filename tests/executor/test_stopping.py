@@ -68,6 +68,17 @@ def test_a_log_beyond_its_limit_fails_the_task(bench: Bench) -> None:
     assert "its log is larger than 100000 bytes" in result.log
 
 
+def test_a_task_that_fills_the_disk_is_ended_and_loses_its_files(bench: Bench) -> None:
+    artifact = {"type": "file", "path": "f", "name": "public/f"}
+    bench.configure("executor", min_free_disk_bytes=1 << 60, required_disk_space_bytes=0)
+    result = bench.run(shell("echo x > f; sleep 1000"), artifacts=[artifact])
+
+    assert (result.outcome.state, result.outcome.reason) == ("failed", "failed")
+    assert "bytes were left on the worker's disk ([executor] min_free_disk_bytes)" in result.log
+    assert result.entries == {}
+    assert not bench.layout.task_directory(result.record.run).exists()
+
+
 def test_a_redis_that_is_away_does_not_disturb_the_task(bench: Bench) -> None:
     run = bench.claim({"command": shell("echo go; sleep 2; echo end"), "maxRunTime": 20})
     job = bench.start(run)

@@ -1,6 +1,7 @@
 """The life of one run in the executor: prepare, run, collect, hand over; each phase is recorded before its work."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from redis.exceptions import RedisError
 
 from taskward.core.errors import PhaseConflict
 from taskward.core.outbox import Index, balance
-from taskward.core.outcome import COMPLETED, Outcome, exception
+from taskward.core.outcome import COMPLETED, Outcome, exception, failed
 from taskward.core.process import this_life
 from taskward.executor import features
 from taskward.executor.collect import open_outbox
@@ -81,6 +82,8 @@ class Life:
             self._attempt(feature.close)
         if not self._attempt(task.engine.kill):
             self._started = [feature for feature in self._started if not feature.publishes]
+        elif shortage := self._shortage():
+            self._make_room(shortage)
         self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
         for feature in reversed(self._started):
             self._attempt(feature.stop)
@@ -134,8 +137,25 @@ class Life:
             self._started.append(feature)
             feature.start()
 
+    def _shortage(self) -> Outcome | None:
+        """Of room on the worker's disk: without any, Redis ends, and nothing of any run can be recorded."""
+        least = self._task.settings.executor.min_free_disk_bytes
+        if shutil.disk_usage(self._task.layout.state_dir).free >= least:
+            return None
+        return failed(
+            f"task aborted - less than {least} bytes were left on the worker's disk ([executor] min_free_disk_bytes); "
+            "the task's files were removed"
+        )
+
+    def _make_room(self, shortage: Outcome) -> None:
+        """Before Redis is asked for anything: it may be waiting for this."""
+        self._task.fail(shortage)
+        self._started = [feature for feature in self._started if not feature.publishes]
+        self._attempt(self._task.engine.remove)
+
     def _run(self) -> None:
         task = self._task
+        self._watch.observe(self._shortage)
         self._watch.limit(task.payload.max_run_time_s)
         self._kind.work(task, self._watch)
 
