@@ -152,9 +152,9 @@ def test_the_service_is_asked_by_the_tasks_user_not_by_root(bench: Bench) -> Non
     owners: list[int] = []
 
     def behave(request: Request, me: str) -> None:
-        port = f":{request.client_address[1]:04X}"
+        ends = [f"0100007F:{port:04X}" for port in (request.client_address[1], request.superseder.port)]
         with open("/proc/net/tcp", encoding="ascii") as table:
-            owners.extend(int(row.split()[7]) for row in table if row.split()[1].endswith(port))
+            owners.extend(int(row.split()[7]) for row in table if row.split()[1:3] == ends)
         answers(lambda _: {"supersedes": [me]})(request, me)
 
     assert ask(bench, behave).outcome.succeeded

@@ -6,16 +6,15 @@ import hmac
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from simulators import listener
 from taskward.signer.client import RunCredentials, UploadedArtifact
 
 TASK_QUEUE_ID = "proj-test/linux"
@@ -134,25 +133,13 @@ class SimulatedTaskcluster:
 def running_taskcluster() -> Iterator[SimulatedTaskcluster]:
     """A simulated Taskcluster that answers until the block ends."""
     taskcluster = SimulatedTaskcluster()
-
-    class Handler(_Handler):
-        simulated = taskcluster
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    taskcluster.root_url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with listener.Listener(_Request, simulated=taskcluster) as listening:
+        taskcluster.root_url = f"http://127.0.0.1:{listening.port}"
         yield taskcluster
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Request(listener.Request):
     simulated: SimulatedTaskcluster
-    protocol_version = "HTTP/1.1"
     timeout = 2
     wbufsize = -1  # header and body in one packet
 
@@ -160,14 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.simulated.calls.append(self.path)
         if self.simulated.failures_to_come:
-            self._reply(self.simulated.failures_to_come.pop(), b"<html>trouble</html>")
+            self.reply(b"<html>trouble</html>", self.simulated.failures_to_come.pop())
         else:
             self._json(self.simulated.authenticate(body))
 
     def do_GET(self) -> None:
         self.simulated.calls.append(self.path)
         if self.simulated.failures_to_come:
-            self._reply(self.simulated.failures_to_come.pop(), b"<html>trouble</html>")
+            self.reply(b"<html>trouble</html>", self.simulated.failures_to_come.pop())
             return
         parts = urlsplit(self.path)
         match = re.fullmatch(r"/api/queue/v1/task/([^/]+)(/status|/runs/(\d+)/artifacts(?:/(.+))?)?", parts.path)
@@ -190,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._list(task, int(query.get("continuationToken", ["0"])[0]))
         else:
             base = self.simulated.redirect_artifacts_to or f"{self.simulated.root_url}/storage/{task.task_id}"
-            self._reply(303, b"", {"Location": f"{base}/{match[4]}"})
+            self.reply(b"", 303, Location=f"{base}/{match[4]}")
 
     def _list(self, task: SimulatedTask, start: int) -> None:
         end = start + self.simulated.page_entries
@@ -207,21 +194,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _content(self, path: str) -> None:
         task_id, _, name = path.partition("/")
-        self._reply(200, self.simulated.tasks[task_id].artifacts[unquote(name)][1])
+        self.reply(self.simulated.tasks[task_id].artifacts[unquote(name)][1])
 
     def _json(self, value: dict[str, Any], status: int = 200) -> None:
-        self._reply(status, json.dumps(value).encode())
-
-    def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        self.reply(json.dumps(value).encode(), status)
 
 
 def _mac(token: str, given: dict[str, str], call: dict[str, Any]) -> str:

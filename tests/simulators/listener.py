@@ -1,9 +1,11 @@
 """The frame of simulated HTTP servers: a thread that listens, requests without an access log, clients that hang up."""
 
+import contextlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
+from socketserver import ThreadingMixIn, ThreadingUnixStreamServer
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -37,18 +39,38 @@ class Request(BaseHTTPRequestHandler):
         """Tests need no access log."""
 
 
-class _OnPort(ThreadingHTTPServer):
+class _Ending(ThreadingMixIn):
+    """Connections that clients keep for later do not outlive the server."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)  # type: ignore[misc]  # of the server that this is mixed into
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients hang up, and try TLS first."""
 
+    def hang_up(self) -> None:
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):  # its client has gone
+                connection.shutdown(socket.SHUT_RDWR)
 
-class _OnSocket(ThreadingUnixStreamServer):
-    daemon_threads = True
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients hang up."""
+class _OnPort(_Ending, ThreadingHTTPServer):
+    pass
+
+
+class _OnSocket(_Ending, ThreadingUnixStreamServer):
+    pass
 
 
 class Listener:
@@ -68,6 +90,7 @@ class Listener:
     def close(self) -> None:
         self.released.set()
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()
         self._thread.join(5)
 
