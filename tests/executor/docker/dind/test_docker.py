@@ -11,6 +11,7 @@ import slugid
 from executor.bench import Result
 from executor.docker.dind.conftest import dind_payload, leavings
 from executor.docker.yard import Yard, task_output
+from simulators.patience import until
 from taskward.core.ids import RunId
 from taskward.executor.docker.dind import remains
 
@@ -30,15 +31,13 @@ COPY a.txt sub /files/
 FROM $BASE
 ARG WHO=nobody
 ENV GREETING="hello $WHO"
-RUN echo "$GREETING from $WHO" > /greeting; exit 0
-COPY --from=files --chown=someone /files /home/someone/
-WORKDIR /w
-COPY s* .
+WORKDIR /home/someone
 ENTRYPOINT ["sh", "-c"]
-CMD ["cat /greeting b.txt; ls -ln /home/someone | tail -n +2 | awk '{print $3, $9}'; env | grep -c WHO"]
+CMD ["cat /greeting b.txt; ls -ln | tail -n +2 | awk '{print $3, $9}'; env | grep -c WHO"]
+RUN echo "$GREETING from $WHO" > /greeting; exit 0
+COPY --from=files --chown=someone /files .
 EOF
-at build; docker build -q --build-arg BASE=$IMAGE --build-arg WHO=world --label made=here -t mine:1 . >/dev/null
-echo code $?
+at build; docker build -q --build-arg BASE=$IMAGE --build-arg WHO=world -t mine:1 . >/dev/null; echo code $?
 at built; docker run --rm mine:1
 at failing; printf 'FROM mine:1\\nRUN ["false"]\\n' | docker build -q -; echo code $?
 at images; docker images --format '{{.Repository}}:{{.Tag}}' | sort; docker ps -aq
@@ -75,7 +74,12 @@ def victim(docking: Yard) -> Iterator[str]:
 def result(docking: Yard, client_image: str, victim: str) -> Result:
     environment = {"IMAGE": docking.image, "VICTIM": victim}
     payload = dind_payload(docking, client_image, SCRIPT, env=environment, artifacts=ARTIFACTS)
-    return docking.bench.run_payload(payload)
+    run = docking.bench.claim(payload)
+    job = docking.bench.start(run)
+    log = docking.bench.layout.log_directory(run) / "live.log"
+    until(lambda: log.exists() and "=== Task Finished ===" in log.read_text(), "the task ends", within_s=300)
+    assert job.wait() == 0
+    return docking.bench.result(run)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +130,7 @@ def test_an_image_is_saved_and_loaded_under_the_tasks_own_name(
         assert config is not None
         described = json.load(config)
     assert image["RepoTags"] == ["mine:1"]
-    assert described["config"]["Labels"]["made"] == "here"
-    assert described["config"]["WorkingDir"] == "/w"
+    assert described["config"]["WorkingDir"] == "/home/someone"
     assert described["config"]["Labels"]["taskward.run"] == ""
 
 

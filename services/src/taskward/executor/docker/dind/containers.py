@@ -1,4 +1,4 @@
-"""Containers of a task's own, and what runs in them."""
+"""Containers of a task's own."""
 
 import json
 import re
@@ -6,23 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskward.executor.docker.dind import view
+from taskward.executor.docker.dind.checks import DETACH_KEYS, NUMBER, checked, filters
 from taskward.executor.docker.dind.config import Own, container_config
 from taskward.executor.docker.dind.context import NAME, Context, Route, route
-from taskward.executor.docker.dind.errors import NOT_FOUND, WRONG, Refusal, forbidden
+from taskward.executor.docker.dind.errors import NOT_FOUND, Refusal, forbidden
 from taskward.executor.docker.dind.exchange import Exchange
 from taskward.executor.docker.dind.fields import Fields
 from taskward.executor.docker.dind.holdings import Container, new_name
-from taskward.executor.docker.dind.splice import end, splice
 from taskward.executor.docker.dind.volumes import ensure_volume
 from taskward.executor.docker.labels import RUN
 
-_STREAMS: Final = ("stream", "stdin", "stdout", "stderr", "logs")
-_LOGS: Final = ("stdout", "stderr", "follow", "timestamps")
-_KEYS: Final = re.compile(r"[A-Za-z0-9@^\[\]\\_,-]{0,64}")
-_TIME: Final = re.compile(r"-?[0-9T:.Z+-]{0,40}")
-_NUMBER: Final = re.compile(r"-?[0-9]{0,9}")
 _SIGNAL: Final = re.compile(r"[A-Za-z0-9+-]{0,20}")
-_CONDITION: Final = re.compile(r"not-running|next-exit|removed|")
 _PLATFORM: Final = re.compile(r"[a-z0-9/]{0,40}")
 _PATH: Final = re.compile(r"[^\0]{1,4096}", re.DOTALL)
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9 ,=-]{0,100}")
@@ -35,7 +29,7 @@ def create(context: Context, exchange: Exchange) -> None:
     """Nothing runs yet."""
     holdings, query = context.holdings, exchange.request.query
     name = query.text("name").removeprefix("/") or new_name()
-    _checked(query.text("platform"), _PLATFORM)
+    checked(query.text("platform"), _PLATFORM)
     wanted = container_config(exchange.request.body.whole(), context.confinement, _own(context))
     with holdings.creating:
         if len(holdings.containers()) >= holdings.most_containers or any(x.name == name for x in holdings.containers()):
@@ -70,18 +64,8 @@ def listing(context: Context, exchange: Exchange) -> None:
         for each in _listed(context, passed, options)
         if each["Id"] in own and _is_called(own[each["Id"]], wanted)
     ]
-    most = int(_checked(query.text("limit"), _NUMBER) or 0)
+    most = int(checked(query.text("limit"), NUMBER) or 0)
     exchange.reply(200, found[:most] if most > 0 else found)
-
-
-def filters(fields: Fields, known: tuple[str, ...]) -> dict[str, list[str]]:
-    """Either way of writing them: ``{"name": ["a"]}`` and ``{"name": {"a": true}}``."""
-    found: dict[str, list[str]] = {}
-    for name in known:
-        if values := fields.set_of_texts(name):
-            found[name] = values
-    fields.close()
-    return found
 
 
 def inspect(context: Context, exchange: Exchange, name: str) -> None:
@@ -99,41 +83,15 @@ def simple(verb: str) -> Any:
         query, own = exchange.request.query, context.holdings.container(name)
         if not Fields.read(exchange.request.body.whole()).is_empty:  # before API 1.24 it could change the container
             raise forbidden(f"{verb} takes no body")
-        passed = {"t": _checked(query.text("t"), _NUMBER), "signal": _checked(query.text("signal"), _SIGNAL)}
-        passed |= {"h": _checked(query.text("h"), _NUMBER), "w": _checked(query.text("w"), _NUMBER)}
-        passed["detachKeys"] = _checked(query.text("detachKeys"), _KEYS)
+        passed = {"t": checked(query.text("t"), NUMBER), "signal": checked(query.text("signal"), _SIGNAL)}
+        passed |= {"h": checked(query.text("h"), NUMBER), "w": checked(query.text("w"), NUMBER)}
+        passed["detachKeys"] = checked(query.text("detachKeys"), DETACH_KEYS)
         query_used = {key: value for key, value in passed.items() if value}
         answer = context.wire.open("POST", "containers", own.id, verb, query=query_used)
         with answer:
             exchange.empty(answer.status)
 
     return act
-
-
-def wait(context: Context, exchange: Exchange, name: str) -> None:
-    """For its end."""
-    own = context.holdings.container(name)
-    condition = _checked(exchange.request.query.text("condition"), _CONDITION)
-    query = {"condition": condition} if condition else None
-    exchange.relay(context.wire.open("POST", "containers", own.id, "wait", query=query))
-
-
-def logs(context: Context, exchange: Exchange, name: str) -> None:
-    """What it has printed, and with ``follow`` what it prints."""
-    query, own = exchange.request.query, context.holdings.container(name)
-    passed = {key: "1" if query.flag(key) else "0" for key in _LOGS}
-    passed |= {key: _checked(query.text(key), _TIME) for key in ("since", "until") if query.text(key)}
-    if tail := query.text("tail"):
-        passed["tail"] = "all" if tail == "all" else _checked(tail, _NUMBER)
-    exchange.relay(context.wire.open("GET", "containers", own.id, "logs", query=passed))
-
-
-def attach(context: Context, exchange: Exchange, name: str) -> None:
-    """To its streams."""
-    query, own = exchange.request.query, context.holdings.container(name)
-    passed = {key: "1" if query.flag(key) else "0" for key in _STREAMS}
-    passed["detachKeys"] = _checked(query.text("detachKeys"), _KEYS)
-    _join(exchange, context, ("containers", own.id, "attach"), passed, None)
 
 
 def remove(context: Context, exchange: Exchange, name: str) -> None:
@@ -162,7 +120,7 @@ def look(kind: str) -> Any:
 
     def act(context: Context, exchange: Exchange, name: str) -> None:
         own = context.holdings.container(name)
-        arguments = _checked(exchange.request.query.text("ps_args"), _ARGUMENTS)
+        arguments = checked(exchange.request.query.text("ps_args"), _ARGUMENTS)
         query = {"ps_args": arguments} if arguments else None
         exchange.relay(context.wire.open("GET", "containers", own.id, kind, query=query))
 
@@ -172,7 +130,7 @@ def look(kind: str) -> Any:
 def archive(context: Context, exchange: Exchange, name: str) -> None:
     """``docker cp``, both ways."""
     query, own = exchange.request.query, context.holdings.container(name)
-    path = {"path": _checked(query.text("path"), _PATH)}
+    path = {"path": checked(query.text("path"), _PATH)}
     if exchange.request.method == "PUT":
         for flag in ("noOverwriteDirNonDir", "copyUIDGID"):
             path[flag] = "1" if query.flag(flag) else "0"
@@ -188,55 +146,6 @@ def archive(context: Context, exchange: Exchange, name: str) -> None:
     with answer:
         exchange.on_hangup(answer.abort)
         exchange.stream(answer.pieces(), "application/x-tar", **{_STAT: answer.header(_STAT)})
-
-
-def make_execution(context: Context, exchange: Exchange, name: str) -> None:
-    """A further program; nothing runs yet."""
-    own, fields = context.holdings.container(name), Fields.read(exchange.request.body.whole())
-    config: dict[str, Any] = {key: fields.flag(key) for key in ("AttachStdin", "AttachStdout", "AttachStderr", "Tty")}
-    config |= {"Cmd": fields.texts("Cmd"), "Env": fields.texts("Env"), "User": fields.text("User")}
-    config |= {"WorkingDir": fields.text("WorkingDir"), "DetachKeys": fields.text("DetachKeys", _KEYS.pattern)}
-    fields.drop("Detach", "Container", "ConsoleSize")
-    fields.close()
-    made = context.wire.ask("POST", "containers", own.id, "exec", body=config)
-    context.holdings.add_execution(made["Id"])
-    exchange.reply(201, {"Id": made["Id"]})
-
-
-def start_execution(context: Context, exchange: Exchange, execution_id: str) -> None:
-    """Runs it."""
-    own, fields = context.holdings.execution(execution_id), Fields.read(exchange.request.body.whole())
-    detach, terminal = fields.flag("Detach"), fields.flag("Tty")
-    fields.drop("ConsoleSize")
-    fields.close()
-    body = {"Detach": detach, "Tty": terminal}
-    if detach:
-        context.wire.ask("POST", "exec", own, "start", body=body)
-        exchange.empty(200)
-        return
-    _join(exchange, context, ("exec", own, "start"), None, body)
-
-
-def inspect_execution(context: Context, exchange: Exchange, execution_id: str) -> None:
-    """How it goes, or how it went."""
-    own = context.holdings.execution(execution_id)
-    exchange.reply(200, view.execution(context.wire.ask("GET", "exec", own, "json")))
-
-
-def resize_execution(context: Context, exchange: Exchange, execution_id: str) -> None:
-    """Its terminal."""
-    own, query = context.holdings.execution(execution_id), exchange.request.query
-    size = {key: _checked(query.text(key), _NUMBER) or "0" for key in ("h", "w")}
-    context.wire.ask("POST", "exec", own, "resize", query=size)
-    exchange.empty(200)
-
-
-def _join(exchange: Exchange, context: Context, path: tuple[str, ...], query: Mapping[str, Any] | None,
-          body: Any) -> None:  # fmt: skip
-    daemon = context.wire.upgrade(*path, query=query, body=body)
-    with daemon:
-        exchange.on_hangup(lambda: end(daemon))
-        splice(exchange.upgrade(), daemon)
 
 
 def _listed(context: Context, wanted: Mapping[str, list[str]], options: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -275,12 +184,6 @@ def _network_container(context: Context, text: str) -> str:
         raise
 
 
-def _checked(text: str, pattern: "re.Pattern[str]") -> str:
-    if not pattern.fullmatch(text):
-        raise Refusal(WRONG, f"the parameter {text[:100]!r} is not understood")
-    return text
-
-
 ROUTES: Final[tuple[Route, ...]] = (
     route("GET", "/containers/json", listing, "all", "limit", "size", "filters"),
     route("POST", "/containers/create", create, "name", "platform"),
@@ -288,7 +191,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     route("GET", f"/containers/{NAME}/top", look("top"), "ps_args"),
     route("GET", f"/containers/{NAME}/changes", look("changes")),
     route("GET", f"/containers/{NAME}/export", look("export")),
-    route("GET", f"/containers/{NAME}/logs", logs, *_LOGS, "since", "until", "tail", "details"),
     route("POST", f"/containers/{NAME}/start", simple("start"), "detachKeys"),
     route("POST", f"/containers/{NAME}/stop", simple("stop"), "t", "signal"),
     route("POST", f"/containers/{NAME}/restart", simple("restart"), "t", "signal"),
@@ -296,16 +198,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     route("POST", f"/containers/{NAME}/pause", simple("pause")),
     route("POST", f"/containers/{NAME}/unpause", simple("unpause")),
     route("POST", f"/containers/{NAME}/resize", simple("resize"), "h", "w"),
-    route("POST", f"/containers/{NAME}/wait", wait, "condition"),
-    route("POST", f"/containers/{NAME}/attach", attach, *_STREAMS, "detachKeys"),
     route("POST", f"/containers/{NAME}/rename", rename, "name"),
     route("DELETE", f"/containers/{NAME}", remove, "v", "force"),
     *(
         route(method, f"/containers/{NAME}/archive", archive, "path", "noOverwriteDirNonDir", "copyUIDGID")
         for method in ("GET", "HEAD", "PUT")
     ),
-    route("POST", f"/containers/{NAME}/exec", make_execution),
-    route("POST", f"/exec/{NAME}/start", start_execution),
-    route("POST", f"/exec/{NAME}/resize", resize_execution, "h", "w"),
-    route("GET", f"/exec/{NAME}/json", inspect_execution),
 )

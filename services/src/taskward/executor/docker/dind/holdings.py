@@ -18,6 +18,7 @@ MOST_EXECUTIONS: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{4,64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
+_TAG: Final = re.compile(r"[\w][\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
 _SHA256: Final = "sha256:"
 
 
@@ -215,6 +216,19 @@ def reference(text: str) -> str:
         return str(Reference.parse(text))
     except ImageFailed as error:
         raise Refusal(WRONG, error.reason) from error
+
+
+def named(repository: str, tag: str) -> str:
+    """`reference` of a repository and a tag, which may be a digest.
+
+    Raises:
+        Refusal: they are no name of an image, or one that only the worker gives.
+    """
+    if not tag:
+        return reference(repository)
+    if not _TAG.fullmatch(tag) or "@" in repository:
+        raise Refusal(WRONG, f"{tag[:100]!r} is no tag of an image")
+    return reference(f"{repository}@{tag}" if ":" in tag else f"{repository}:{tag}")
 
 
 def new_name() -> str:

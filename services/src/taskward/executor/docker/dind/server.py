@@ -11,14 +11,15 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from taskward.executor.docker.dind import builds, containers, images, system, volumes
+from taskward.executor.docker.dind import arrivals, builds, containers, images, programs, system, volumes
 from taskward.executor.docker.dind.context import Context, Route
 from taskward.executor.docker.dind.errors import BROKEN, WRONG, Refusal, forbidden
 from taskward.executor.docker.dind.exchange import Exchange
 from taskward.executor.docker.dind.request import Request
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *system.ROUTES, *containers.ROUTES, *volumes.ROUTES, *builds.ROUTES, *images.ROUTES,
+    *system.ROUTES, *containers.ROUTES, *programs.ROUTES, *volumes.ROUTES, *builds.ROUTES, *arrivals.ROUTES,
+    *images.ROUTES,
 )  # fmt: skip
 MOST_CONNECTIONS: Final = 64
 _ACCEPTED_AT_ONCE: Final = 16

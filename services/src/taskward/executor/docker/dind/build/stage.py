@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
+from taskward.executor.docker.dind.build.clauses import health, number, pairs, port, trigger
 from taskward.executor.docker.dind.build.dockerfile import Instruction, instruction
 from taskward.executor.docker.dind.build.errors import BuildFailed
 from taskward.executor.docker.dind.build.files import Files, Owner, archive, directories, is_archive
@@ -18,9 +19,6 @@ from taskward.executor.docker.dind.build.words import expand, raw_words, words
 
 _SHELL: Final = ("/bin/sh", "-c")
 _PIECE_BYTES: Final = 1 << 18
-_UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-_PORT: Final = re.compile(r"\d{1,5}(-\d{1,5})?(/(tcp|udp|sctp))?")
 _URL: Final = re.compile(r"(https?|git|ftp)://|git@")
 
 Say = Callable[[str], None]
@@ -110,9 +108,9 @@ class Stage:
         config, variables = self.config, self.variables
         match step.keyword:
             case "ENV":
-                config.environment |= _pairs(step.text, variables)
+                config.environment |= pairs(step.text, variables)
             case "LABEL":
-                config.labels |= _pairs(step.text, variables)
+                config.labels |= pairs(step.text, variables)
             case "MAINTAINER":
                 config.labels["maintainer"] = step.text
             case "USER":
@@ -122,7 +120,7 @@ class Stage:
                     posixpath.join("/", config.directory, expand(step.text, variables))
                 )
             case "EXPOSE":
-                config.ports += [_port(each) for each in words(step.text, variables)]
+                config.ports += [port(each) for each in words(step.text, variables)]
             case "VOLUME":
                 listed = step.argv if step.argv is not None else words(step.text, variables)
                 config.volumes += [expand(each, variables) for each in listed]
@@ -136,9 +134,9 @@ class Stage:
                 config.entrypoint = self._command(step)
                 config.command = config.command if self._has_command else None  # the image's was for its own
             case "HEALTHCHECK":
-                config.health = _health(step)
+                config.health = health(step)
             case "ONBUILD":
-                config.triggers.append(str(_trigger(step.text)))
+                config.triggers.append(str(trigger(step.text)))
             case other:
                 raise BuildFailed(f"{other} is not known here")
 
@@ -213,70 +211,17 @@ class Stage:
         if not user:
             return Owner(0, 0)
         found = self._lookup(container, "/etc/passwd", user)
-        uid = int(found[2]) if found else _number(user)
+        uid = int(found[2]) if found else number(user)
         if not group:
             return Owner(uid, int(found[3]) if found else uid)
         groups = self._lookup(container, "/etc/group", group)
-        return Owner(uid, int(groups[2]) if groups else _number(group))
+        return Owner(uid, int(groups[2]) if groups else number(group))
 
     def _lookup(self, container: str, path: str, name: str) -> list[str]:
         if name.isdigit():
             return []
         lines = (line.split(":") for line in self._site.small_file(container, path).splitlines())
         return next((line for line in lines if line[0] == name and len(line) > 3 - (path == "/etc/group")), [])
-
-
-def _pairs(text: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """``a=1 b="2 3"``, or as of old ``a 1 2 3``."""
-    first, _, rest = text.partition(" ")
-    if "=" not in first:
-        return {first: expand(rest.strip(), variables)}
-    found = {}
-    for word in raw_words(text):
-        name, has_value, value = word.partition("=")
-        if not has_value:
-            raise BuildFailed(f"{word!r}: name=value was expected")
-        found[expand(name, variables)] = expand(value, variables)
-    return found
-
-
-def _port(text: str) -> str:
-    if not _PORT.fullmatch(text):
-        raise BuildFailed(f"{text!r} is no port")
-    return text if "/" in text else f"{text}/tcp"
-
-
-def _health(step: Instruction) -> dict[str, object]:
-    kind, _, text = step.text.partition(" ")
-    if kind.upper() == "NONE":
-        return {"Test": ["NONE"]}
-    if kind.upper() != "CMD":
-        raise BuildFailed("HEALTHCHECK: CMD or NONE was expected")
-    inner = instruction(f"CMD {text.strip()}")
-    test = ["CMD", *inner.argv] if inner.argv is not None else ["CMD-SHELL", inner.text]
-    names = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod"}
-    times = {names[name]: _duration_ns(value) for name, value in step.flags.items() if name in names}
-    return {"Test": test, **times, "Retries": _number(step.flags.get("retries", "0"))}
-
-
-def _duration_ns(text: str) -> int:
-    found = _DURATION.findall(text)
-    if "".join(number + unit for number, unit in found) != text or not found:
-        raise BuildFailed(f"{text!r} is no duration, like 30s or 1m30s")
-    return sum(round(float(number) * _UNITS_NS[unit]) for number, unit in found)
-
-
-def _trigger(text: str) -> Instruction:
-    inner = instruction(text)
-    if inner.keyword in ("ONBUILD", "FROM", "MAINTAINER"):
-        raise BuildFailed(f"{inner.keyword} isn't allowed as an ONBUILD trigger")
-    return inner
-
-
-def _number(text: str) -> int:
-    if not text.isdigit() or len(text) > 9:
-        raise BuildFailed(f"{text[:50]!r} is no number, and no name of the image")
-    return int(text)
 
 
 def _refuse(why: str) -> Iterable[str]:
