@@ -110,3 +110,21 @@ def test_what_a_task_leaves_in_shared_directories_goes_with_it(bench: Bench) -> 
 
     assert [Path(path).exists() for path in result.output] == [False, False]
     assert Path("/etc/passwd").exists()
+
+
+def test_on_a_full_disk_tasks_of_dead_processes_go_before_redis_is_asked(bench: Bench) -> None:
+    run = bench.claim({"command": shell("echo x > f; echo begun; sleep 1000"), "maxRunTime": 900})
+    job = bench.start(run)
+    bench.wait_until(lambda: bench.has_log(run) and "begun" in bench.result(run).output)
+    bench.configure("executor", min_free_disk_bytes=1 << 60)
+    sweep = Sweep(bench.settings, bench.records)
+    home = bench.layout.task_directory(run)
+
+    sweep.relieve()
+    assert home.exists()
+    job.kill()
+    bench.server.kill()
+    sweep.relieve()
+    bench.server.start()
+
+    assert not home.exists()

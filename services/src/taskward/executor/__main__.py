@@ -58,6 +58,7 @@ def work(settings: Settings) -> None:
     settings.layout.proofs.mkdir(exist_ok=True)
     locks.sweep(settings.layout.proofs)
     sweep = Sweep(settings, Records(redis))
+    sweep.relieve()
     sweep.run()
     registry = Registry(EXECUTE.name)
     metrics = Metrics.of_process("executor", settings.layout.state_dir)

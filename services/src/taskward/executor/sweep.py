@@ -8,12 +8,13 @@ are logs for a while, for their readers.
 import contextlib
 import logging
 import os
+import shutil
 import time
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Final
 
-from taskward.core import retention
+from taskward.core import locks, retention
 from taskward.core.ids import RunId
 from taskward.core.record import Records
 from taskward.core.settings import Settings
@@ -49,6 +50,18 @@ class Sweep:
         if time.monotonic() - self._last_s >= PAUSE_S:
             self.run()
             self._last_s = time.monotonic()
+
+    def relieve(self) -> None:
+        """Makes room on a full disk, where Redis cannot run and so cannot be asked which runs are over: while no job
+        process lives, none of them goes on here."""
+        least = self._settings.executor.min_free_disk_bytes
+        if shutil.disk_usage(self._layout.state_dir).free >= least:
+            return
+        if any(map(locks.is_locked, locks.visible(self._layout.proofs))):
+            return
+        for run in _runs(self._layout.tasks):
+            _logger.warning("removed, since the disk is full", extra={"run": run.key})
+            clear(NativeEngine(run, self._layout, self._settings.executor), run)
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
