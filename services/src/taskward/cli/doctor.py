@@ -20,6 +20,7 @@ from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
 from taskward.core.taskcluster import Credentials, Taskcluster
+from taskward.executor.cgroup import Hierarchies
 from taskward.executor.docker.presence import has_containers
 
 _MAX_SKEW_S: Final = 60
@@ -155,17 +156,15 @@ def _displays() -> Iterator[Finding]:
 def _cgroups() -> Finding:
     if os.geteuid() != 0:
         return Finding("cgroups", "warning", "only root can make cgroups; tasks are ended by process group")
-    root = Path("/sys/fs/cgroup")
-    if not os.access(root, os.W_OK):  # which says no to root, too, where the file system is read-only
+    system = Hierarchies.find()
+    known = [place for place in (system.unified, system.memory, system.pids) if place is not None]
+    if known and not any(os.access(place, os.W_OK) for place in known):  # no to root, too, on a read-only file system
         return Finding("cgroups", "warning", _READ_ONLY)
-    unified = root if (root / "cgroup.controllers").exists() else root / "unified"
-    controllers = unified / "cgroup.controllers"
-    if not controllers.exists():
+    if system.unified is None:
         return Finding("cgroups", "warning", "no cgroup v2: tasks are ended by sweeping their user's processes")
-    names = controllers.read_text().split()
-    if unified == root and {"memory", "pids"} <= set(names):
+    if {"memory", "pids"} <= set((system.unified / "cgroup.controllers").read_text().split()):
         return Finding("cgroups", "ok", "v2 with limits and kill")
-    return Finding("cgroups", "ok", f"v2 at {unified} for kill; limits by v1 where it has the controllers")
+    return Finding("cgroups", "ok", f"v2 at {system.unified} for kill; limits by v1 where it has the controllers")
 
 
 def _users() -> Finding:
