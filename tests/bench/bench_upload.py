@@ -29,12 +29,13 @@ from typing import Self
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import bare
+from simulators.patience import until
 from simulators.redis import RedisServer
 from taskward.core.layout import Layout
 from taskward.core.outbox import balance
 from taskward.core.settings import UploaderSettings
 from uploader.cloud import Cloud
-from uploader.site import Site, UploaderProcess, wait_until
+from uploader.site import Site, UploaderProcess
 
 _CONFIGURATION = """
 daemon off; pid {dir}/nginx.pid; error_log {dir}/error.log; worker_processes 1; {user}
@@ -72,7 +73,7 @@ class Nginx:
         user = "user root;" if Path("/root").owner() == Path(self.directory).owner() else ""
         path.write_text(_CONFIGURATION.format(dir=self.directory, port=self.port, user=user))
         self._process = subprocess.Popen(["nginx", "-c", str(path), "-p", str(self.directory), "-e", "stderr"])
-        wait_until(lambda: _answers(self.port))
+        until(lambda: _answers(self.port))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +102,7 @@ def distant(url: str, directory: Path) -> Iterator[str]:
     program = Path(__file__).parents[1] / "cluster/latency.py"
     relay = subprocess.Popen([sys.executable, str(program), str(near), "127.0.0.1", str(port), str(round_trip)])
     try:
-        wait_until(lambda: _answers(near))
+        until(lambda: _answers(near))
         yield f"http://127.0.0.1:{near}"
     finally:
         relay.terminate()
@@ -138,7 +139,7 @@ class Bench:
             state_dir = Path(tempfile.mkdtemp(prefix="s", dir=self.directory))
             site = Site(client, self.redis, Cloud(), Layout(state_dir), root_url=root_url)
             started: list[UploaderProcess] = [site.process() for _ in range(processes)]
-            wait_until(lambda: len(list(site.layout.locks("upload").iterdir())) == processes)
+            until(lambda: len(list(site.layout.locks("upload").iterdir())) == processes)
             time.sleep(0.3)
             yield site
             for process in started:
@@ -163,7 +164,7 @@ class Bench:
             pids = [process.popen.pid for process in site.processes]
             before_s, began = sum(map(bare.cpu_s, pids)), time.perf_counter()
             site.left_by_the_executor(*entries, batches=balance(entries, processes, least_count=1), live="", backing="")
-            wait_until(lambda: site.record.phase in ("finishing", "uploaded"), 300)
+            until(lambda: site.record.phase in ("finishing", "uploaded"), within_s=300)
             return Taken(time.perf_counter() - began, sum(map(bare.cpu_s, pids)) - before_s)
 
     def bare(self, url: str, count: int, size_bytes: int, connections: int = _AT_ONCE) -> float:
@@ -238,7 +239,7 @@ class Bench:
             with self.site(self.nginx.url, 1) as site:
                 began = time.perf_counter()
                 site.left_by_the_executor()
-                wait_until(lambda site=site: site.record.phase == "uploaded", pause_s=0.001)  # type: ignore[misc] # bound at once
+                until(lambda site=site: site.record.phase == "uploaded", pause_s=0.001)  # type: ignore[misc] # bound at once
                 times.append(time.perf_counter() - began)
         print(f"{'log and link of a small run':34}{statistics.median(times) * 1000:24.1f} ms")
 

@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -201,10 +200,3 @@ class UploaderProcess:
     def terminate(self) -> int:
         self.popen.terminate()
         return self.popen.wait(10)
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0, pause_s: float = 0.005) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(pause_s)

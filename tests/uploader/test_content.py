@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from simulators.patience import until
 from taskward.core.outbox import Entry
 from taskward.core.outcome import COMPLETED
 from taskward.core.settings import UploaderSettings
 from taskward.uploader.content import CHUNK_BYTES, FileBody
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody, collected, log_with_notes
-from uploader.site import EXPIRES, LIVE, Site, wait_until
+from uploader.site import EXPIRES, LIVE, Site
 
 SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 17]
 
@@ -144,9 +145,9 @@ def test_memory_does_not_grow_with_the_file(site: Site, encoding: str) -> None:
         stream.truncate(size)
     entry = Entry("public/big", "0", size, "text/plain", "gzip" if encoding == "gzip" else "identity", EXPIRES)
     process = site.process()
-    wait_until(lambda: list(site.layout.locks("upload").iterdir()))
+    until(lambda: list(site.layout.locks("upload").iterdir()))
     site.left_by_the_executor(entry)
-    wait_until(lambda: site.record.phase == "uploaded", 120)
+    until(lambda: site.record.phase == "uploaded", within_s=120)
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
     process.terminate()
     peak_kib = int(status.split("VmHWM:")[1].split()[0])

@@ -11,11 +11,12 @@ import slugid
 import taskcluster
 
 from simulators.devcluster import DevCluster
+from simulators.patience import until
 from taskward.core.clock import format_time
 from taskward.core.ids import RunId
 from taskward.core.outbox import Entry
 from taskward.core.settings import UploaderSettings
-from uploader.site import BACKING, EXPIRES, LIVE, Site, wait_until
+from uploader.site import BACKING, EXPIRES, LIVE, Site
 
 POOL = "proj/pool"
 
@@ -89,6 +90,6 @@ def test_two_processes_share_the_batches(claimed: Site, cluster: DevCluster) -> 
     claimed.left_by_the_executor(
         *(claimed.file(name, name.encode()) for name in names), batches=[range(n, 40, 4) for n in range(4)]
     )
-    wait_until(lambda: claimed.record.phase == "uploaded", 20)
+    until(lambda: claimed.record.phase == "uploaded", within_s=20)
     assert [process.terminate() for process in processes] == [0, 0]
     assert [download(cluster, claimed.run, name) for name in names] == [name.encode() for name in names]

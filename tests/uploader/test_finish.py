@@ -5,10 +5,11 @@ from contextlib import closing
 
 import pytest
 
+from simulators.patience import until
 from taskward.core.outbox import Entry
 from taskward.core.outcome import COMPLETED, Outcome, decided_by_queue, exception, failed
 from uploader.signing import NAMES, Signer
-from uploader.site import BACKING, EXPIRES, LIVE, Site, wait_until
+from uploader.site import BACKING, EXPIRES, LIVE, Site
 
 CERTIFIED = "public/logs/certified.log"
 
@@ -102,12 +103,12 @@ def test_without_a_signer_the_run_waits_and_never_ends_unsigned(site: Site) -> N
 def test_a_waiting_run_does_not_keep_others_waiting(site: Site) -> None:
     site.left_by_the_executor(certify=True)
     process = site.process()
-    wait_until(lambda: CERTIFIED in site.cloud.stored)
+    until(lambda: CERTIFIED in site.cloud.stored)
     other = site.second_run()
-    wait_until(lambda: site.phase_of(other) == "uploaded")
+    until(lambda: site.phase_of(other) == "uploaded")
     assert site.record.phase == "finishing"
     with Signer(site.layout.signer_socket):
-        wait_until(lambda: site.record.phase == "uploaded")
+        until(lambda: site.record.phase == "uploaded")
     assert process.terminate() == 0
     assert site.outcome.succeeded
     assert set(NAMES) <= set(site.cloud.stored)
@@ -145,7 +146,7 @@ def test_a_second_certification_asks_for_the_very_same(site: Site) -> None:
         site.left_by_the_executor(site.file("public/a", b"a"), certify=True)
         site.cloud.put_pauses_s = {BACKING: 5.0}
         first = site.process()
-        wait_until(lambda: site.cloud.puts[BACKING])
+        until(lambda: site.cloud.puts[BACKING])
         first.kill()
         site.notes.error("something that was not there when the log was frozen")
         assert finish(site)

@@ -6,8 +6,9 @@ from contextlib import closing
 import pytest
 from redis.exceptions import ResponseError
 
+from simulators.patience import until
 from taskward.core import keys
-from uploader.site import Site, wait_until
+from uploader.site import Site
 
 FILES = 40
 
@@ -23,7 +24,7 @@ def test_files_are_recorded_together_while_redis_is_slow(site: Site) -> None:
     with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
         site.redis.client_pause(60_000, all=False)
         upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
-        wait_until(lambda: len(site.cloud.stored) >= service.settings.concurrency + 5)
+        until(lambda: len(site.cloud.stored) >= service.settings.concurrency + 5)
         site.redis.client_unpause()
         upload.result(10)
     assert set(site.manifest.read()) == {f"public/{n}" for n in range(FILES)}
@@ -35,7 +36,7 @@ def test_uploads_do_not_run_away_from_a_redis_that_does_not_answer(site: Site) -
     with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
         site.redis.client_pause(1000, all=False)
         upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
-        wait_until(lambda: len(site.manifest.read()) > 0)
+        until(lambda: len(site.manifest.read()) > 0, pause_s=0.001)
         assert len(site.cloud.stored) <= 3 * service.settings.concurrency
         upload.result(10)
     assert len(site.manifest.read()) == FILES
@@ -46,7 +47,7 @@ def test_an_error_of_redis_comes_when_all_transfers_have_ended(site: Site) -> No
     with closing(site.service()) as service, ThreadPoolExecutor(1) as other:
         site.cloud.create_pause_s = 0.05
         upload = other.submit(service.upload, site.run.task_id, site.run.run_id, 0)
-        wait_until(lambda: site.cloud.creates)
+        until(lambda: site.cloud.creates)
         site.redis.set(keys.manifest(site.run.key), "in the way")
         with pytest.raises(ResponseError):
             upload.result(10)
