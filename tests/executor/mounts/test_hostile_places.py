@@ -33,9 +33,8 @@ def mounted(bench: Bench) -> int:
     return Path("/proc/self/mountinfo").read_bytes().count(str(bench.state_dir).encode())
 
 
-@pytest.mark.parametrize("path", ["/.", "//..", "a/../" + "../" * 40])
-def test_nothing_can_be_where_the_root_is(mounting: Bench, web: Web, path: str) -> None:
-    for mount in (file(path), cache(path), directory(web, path)):
+def test_nothing_can_be_where_the_root_is(mounting: Bench, web: Web) -> None:
+    for mount in (file("/."), cache("//.."), directory(web, "a/../" + "../" * 40)):
         result = run(mounting, "echo ran", mount)
 
         assert (result.outcome.state, result.outcome.reason) == ("failed", "failed"), result.log
@@ -44,24 +43,24 @@ def test_nothing_can_be_where_the_root_is(mounting: Bench, web: Web, path: str) 
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("path", ["//etc/x", "///x"])
-def test_more_slashes_in_front_lead_nowhere_else(mounting: Bench, web: Web, path: str) -> None:
-    for mount in (file(path), cache(path), directory(web, path)):
+def test_more_slashes_in_front_lead_nowhere_else(mounting: Bench, web: Web) -> None:
+    for mount in (file("//etc/x"), cache("//etc/x"), directory(web, "///etc/x")):
         result = run(mounting, "echo ran", mount)
 
         assert result.outcome.state == "failed"
-        assert f"[mounts] cannot make /{path.lstrip('/')}: Permission denied" in result.log
+        assert "[mounts] cannot make /etc/x: Permission denied" in result.log
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", " ", "\t", "\n", "\\040", "#"])
-def test_a_name_that_looks_like_more_than_one_line_of_the_kernels_table(mounting: Bench, web: Web, end: str) -> None:
-    mounts = cache(f"a{end}b{end}"), directory(web, f"r{end}")
+def test_names_that_look_like_more_than_one_line_of_the_kernels_table(mounting: Bench, web: Web) -> None:
+    ends = ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", " ", "\t", "\n", "\\040", "#"]
+    mounts = [cache(f"a{end}b{end}", f"c{number}") for number, end in enumerate(ends)]
 
-    results = [run(mounting, "cd a*b*; echo x >> log; cat log ../r*/f", *mounts) for _ in range(2)]
+    results = [run(mounting, 'cat a*/log; for d in a*; do echo x >> "$d/log"; done', *mounts) for _ in range(2)]
+    read_only = run(mounting, "cat r*/f", *(directory(web, f"r{end}") for end in ends))
 
-    printed = [[line for line in result.output if line in ("x", "1")] for result in results]
-    assert printed == [["x", "1"], ["x", "x", "1"]], results[-1].log
+    assert results[1].output.count("x") == len(ends), results[1].log
+    assert read_only.output.count("1") == len(ends), read_only.log
     assert mounted(mounting) == 0
 
 
@@ -112,8 +111,9 @@ def test_a_mount_in_another(
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", ["~", "$HOME", "-rf", "*", "\u202e"])
-def test_a_name_is_not_what_a_shell_would_make_of_it(mounting: Bench, name: str) -> None:
-    result = run(mounting, "find . -type f", file(name), cache(f"{name}d"))
+def test_a_name_is_not_what_a_shell_would_make_of_it(mounting: Bench) -> None:
+    names = ["~", "$HOME", "-rf", "*", "\u202e"]
 
-    assert result.output == [f"./{name}"], result.log
+    result = run(mounting, "find . -type f", *map(file, names), *(cache(f"{name}d", name) for name in names))
+
+    assert set(result.output) == {f"./{name}" for name in names}, result.log

@@ -64,13 +64,10 @@ def impatient(mounting: Bench, web: Web, monkeypatch: pytest.MonkeyPatch) -> Ben
 def test_a_server_that_never_stalls_and_never_ends_costs_the_time_limit(
     impatient: Bench, web: Web, beginning: bytes, again: bytes
 ) -> None:
-    began = time.monotonic()
-
     result = get(impatient, web.on("/f", saying(lambda: for_ever(beginning, again))))
 
     assert (result.outcome.state, result.outcome.reason) == ("failed", "failed"), result.log
     assert "Could not fetch from url " in result.log
-    assert time.monotonic() - began < 10
 
 
 def test_the_next_request_is_answered_after_one_that_took_too_long(impatient: Bench, web: Web) -> None:
