@@ -135,17 +135,19 @@ class Errand:
         self.pulled: list[str] = []
         self.built: list[dict[str, Any]] = []
         self.loaded: list[str] = []
-        self.names: list[str] = []
+        self.called: list[str] = []
 
     def pull(self, name: str, pin: str) -> None:
         self.pulled.append(name)
         if name.startswith("absent"):
             raise Refusal(NOT_FOUND, f"{name}: manifest unknown")
 
-    def load(self, file: int, sha256: str, pin: str) -> list[str]:
+    def names(self, file: int) -> list[str]:
+        return self.called
+
+    def load(self, file: int, sha256: str, pin: str) -> None:
         assert hashlib.sha256(os.pread(file, 1 << 20, 0)).hexdigest() == sha256
         self.loaded.append(pin)
-        return self.names
 
     def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
               done: Callable[[str], None]) -> None:  # fmt: skip

@@ -64,7 +64,8 @@ def load(context: Context, exchange: Exchange) -> None:
             spool.write(piece)
         file = os.open(f"/proc/self/fd/{spool.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        names = [reference(each) for each in context.porter.load(file, digest.hexdigest(), f"{repository}:{pin}")]
+        names = [reference(each) for each in context.porter.names(file)]
+        context.porter.load(file, digest.hexdigest(), f"{repository}:{pin}")
     finally:
         os.close(file)
     told = context.wire.ask("GET", "images", f"{repository}:{pin}", "json")

@@ -27,8 +27,16 @@ class Porter(Protocol):
         """
         ...
 
-    def load(self, file: int, sha256: str, pin: str) -> list[str]:
-        """Loads what ``docker save`` wrote, which has that hash, as `pin`; the names that the archive gives the image.
+    def names(self, file: int) -> list[str]:
+        """How what ``docker save`` wrote calls its image.
+
+        Raises:
+            Refusal: it is no archive of one image.
+        """
+        ...
+
+    def load(self, file: int, sha256: str, pin: str) -> None:
+        """Loads it as `pin`; it has that hash.
 
         Raises:
             Refusal: it is no image for here.

@@ -94,15 +94,18 @@ class Away:
         """One at a time."""
         self._ask("pull", NOT_FOUND, name=name, pin=pin)
 
-    def load(self, file: int, sha256: str, pin: str) -> list[str]:
-        """First a process with the task's rights says how the image is called."""
+    def names(self, file: int) -> list[str]:
+        """A process with the task's rights looks."""
         try:
             with self._builds, Errands(socket(fileno=self._ask("builder", BROKEN)[0]), _wait) as errands:
                 told, _ = errands.ask("names", file)
         except (MountFailed, ExecutorError) as error:
             raise Refusal(WRONG, str(error).removeprefix("[mounts] ")) from error
-        self._ask("load", WRONG, file, sha256=sha256, pin=pin)
         return [str(each) for each in told["names"]]
+
+    def load(self, file: int, sha256: str, pin: str) -> None:
+        """One at a time."""
+        self._ask("load", WRONG, file, sha256=sha256, pin=pin)
 
     def build(self, request: dict[str, Any], context: Iterable[bytes], exchange: Exchange,
               done: Callable[[str], None]) -> None:  # fmt: skip
