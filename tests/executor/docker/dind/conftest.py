@@ -60,10 +60,12 @@ def _build(daemon: APIClient, busybox: str, files: list[Path], tag: str) -> None
 
 @pytest.fixture(scope="module")
 def docking(yard: Yard) -> Iterator[Yard]:
-    """The worker, with the feature switched on."""
+    """The worker, with the feature switched on; runs of tests that failed are over in the end."""
     yard.use(docker={"enable_dind": True})
     yield yard
     yard.use()
+    for run in yard.bench.records.active():
+        yard.bench.records.resolved(run)
 
 
 def dind_payload(yard: Yard, image: str, script: str, **more: Any) -> dict[str, Any]:
