@@ -101,6 +101,24 @@ def test_a_workers_own_switches_count() -> None:
     assert "Worker must be enabled to allow running of privileged tasks" in problem.text
 
 
+def test_docker_in_tasks_is_the_workers_to_offer() -> None:
+    settings = generous("p/q", {})
+    locked = replace(settings, docker=replace(settings.docker, enable_dind=False))
+    payload = {"image": "u", "maxRunTime": 60, "features": {"dind": True}}
+
+    assert list(inspect({**TIMES, "payload": payload}, settings)) == []
+    (problem,) = inspect({**TIMES, "payload": payload}, locked)
+    assert problem.text == "payload.features: dind is not enabled on this worker ([docker] enable_dind)"
+
+
+def test_privileged_containers_need_no_docker_in_tasks() -> None:
+    payload = {"image": "u", "maxRunTime": 60, "features": {"dind": True}, "capabilities": {"privileged": True}}
+
+    (problem,) = inspect({**TIMES, "scopes": ["*"], "payload": payload}, generous("p/q", {}))
+
+    assert "dind is not for privileged containers" in problem.text
+
+
 def test_a_worker_without_containers_takes_no_images() -> None:
     settings = generous("p/q", {})
     without = replace(settings, docker=replace(settings.docker, enabled=False))
