@@ -148,3 +148,10 @@ def test_more_clients_than_there_may_be_are_sent_away(quay: Quay) -> None:
         for each in clients:
             each.close()
     assert quay.ask("GET", "/_ping").body == b"OK"
+
+
+def test_images_for_another_machine_are_not_taken_for_ours(quay: Quay) -> None:
+    quay.dockerd.stories["/version"] = {"Os": "linux", "Arch": "amd64"}
+    for target in ("/containers/create?", "/images/create?fromImage=x&tag=1&", "/build?"):
+        assert "there is linux/amd64" in quay.ask("POST", f"{target}platform=linux/arm64", {"Image": "busybox"}).message
+    assert quay.ask("POST", "/containers/create?platform=linux/amd64", {"Image": "busybox"}).status == 201

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tempfile import TemporaryFile
 from typing import Any, Final
 
+from taskward.executor.docker.dind.checks import require_platform
 from taskward.executor.docker.dind.config import labels, program
 from taskward.executor.docker.dind.context import Context, Route, route
 from taskward.executor.docker.dind.errors import WRONG, Refusal, forbidden
@@ -27,6 +28,7 @@ _WITHOUT_OWNER: Final = {RUN: "", WORKER: "", STATE: ""}
 def create(context: Context, exchange: Exchange) -> None:
     """``docker pull`` and ``docker import``."""
     query = exchange.request.query
+    require_platform(context.wire, query.text("platform"))
     if source := query.text("fromSrc"):
         if source != "-":
             raise forbidden("fromSrc: only what is sent with the request can be imported")

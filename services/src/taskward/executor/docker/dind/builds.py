@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, Final
 
+from taskward.executor.docker.dind.checks import require_platform
 from taskward.executor.docker.dind.context import Context, Route, route
 from taskward.executor.docker.dind.errors import FORBIDDEN, WRONG, Refusal, forbidden
 from taskward.executor.docker.dind.exchange import Exchange
@@ -23,6 +24,7 @@ _BUILDKIT: Final = "there is no BuildKit here: set DOCKER_BUILDKIT=0"
 def build(context: Context, exchange: Exchange) -> None:
     """A Dockerfile and its files, which come with the request."""
     query, holdings = exchange.request.query, context.holdings
+    require_platform(context.wire, query.text("platform"))
     if query.text("version") not in _CLASSIC:
         raise forbidden(_BUILDKIT)
     if query.text("networkmode") not in _NETWORKS:

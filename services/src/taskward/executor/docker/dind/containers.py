@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskward.executor.docker.dind import view
-from taskward.executor.docker.dind.checks import DETACH_KEYS, NUMBER, checked, filters
+from taskward.executor.docker.dind.checks import DETACH_KEYS, NUMBER, checked, filters, require_platform
 from taskward.executor.docker.dind.config import Own, container_config
 from taskward.executor.docker.dind.context import NAME, Context, Route, route
 from taskward.executor.docker.dind.errors import NOT_FOUND, Refusal, forbidden
@@ -17,7 +17,6 @@ from taskward.executor.docker.dind.volumes import ensure_volume
 from taskward.executor.docker.labels import RUN
 
 _SIGNAL: Final = re.compile(r"[A-Za-z0-9+-]{0,20}")
-_PLATFORM: Final = re.compile(r"[a-z0-9/]{0,40}")
 _PATH: Final = re.compile(r"[^\0]{1,4096}", re.DOTALL)
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9 ,=-]{0,100}")
 _LARGEST_ARCHIVE: Final = 1 << 40
@@ -29,7 +28,7 @@ def create(context: Context, exchange: Exchange) -> None:
     """Nothing runs yet."""
     holdings, query = context.holdings, exchange.request.query
     name = query.text("name").removeprefix("/") or new_name()
-    checked(query.text("platform"), _PLATFORM)
+    require_platform(context.wire, query.text("platform"))
     wanted = container_config(exchange.request.body.whole(), context.confinement, _own(context))
     with holdings.creating:
         if len(holdings.containers()) >= holdings.most_containers or any(x.name == name for x in holdings.containers()):
