@@ -15,19 +15,18 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cluster.compose import ROOT, Cluster
+from cluster.compose import AT_ONCE, ROOT, Cluster
 from cluster.test_trouble import ROUND_TRIP_S, files_task
 from simulators import docker as daemons
 from simulators.patience import until
 from taskward.core.connection import RedisAddress, connect
 from taskward.core.ids import RunId
 from taskward.core.record import Records
-from taskward.core.settings import UploaderSettings
 
 TAG: Final = "cluster-test"
 UPLOADERS: Final = 4
 GOAL: Final = 3.6
-_AT_ONCE: Final = UploaderSettings().concurrency
+_AFTERWARDS: Final = ("finishing", "uploaded", "resolving", "resolved")
 
 
 def upload_s(cluster: Cluster, records: Records, count: int) -> tuple[float, float]:
@@ -42,8 +41,8 @@ def upload_s(cluster: Cluster, records: Records, count: int) -> tuple[float, flo
         until(there, f"{run} is {phases[0]}", 600, 0.005)
         return time.monotonic()
 
-    began = reached("uploading")
-    uploaded = reached("finishing", "uploaded", "resolving", "resolved")
+    began = reached("uploading", *_AFTERWARDS)
+    uploaded = reached(*_AFTERWARDS)
     return uploaded - began, reached("resolved") - began
 
 
@@ -63,7 +62,7 @@ def measured(cluster: Cluster, records: Records, count: int, uploaders: int) -> 
     before_s = processor_s(cluster, "devcluster")
     upload, resolved = upload_s(cluster, records, count)
     used_s = processor_s(cluster, "devcluster") - before_s
-    waiting_s = 2 * ROUND_TRIP_S * count / _AT_ONCE / uploaders
+    waiting_s = 2 * ROUND_TRIP_S * count / AT_ONCE / uploaders
     print(
         f"{count} files, {uploaders} uploaders: {upload:.2f} s, until resolved {resolved:.2f} s; limits: "
         f"waiting alone {waiting_s:.2f} s, the devcluster's processor time {used_s:.2f} s",
@@ -75,12 +74,12 @@ def measured(cluster: Cluster, records: Records, count: int, uploaders: int) -> 
 def main() -> int:
     """Prints one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the files")
-    count = 400 if parser.parse_args().quick else 2000
+    parser.add_argument("--quick", action="store_true", help="a third of the files")
+    count = 200 if parser.parse_args().quick else 600
     if os.geteuid() != 0 or not Path(daemons.SOCKET.removeprefix("unix://")).exists():
         print("left out: it needs root and a Docker daemon")
         return 0
-    subprocess.run([ROOT / "ops/images/build.sh", TAG], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([ROOT / "ops/images/build.sh", TAG], check=True, capture_output=True)
     docker = daemons.connect()
     with Cluster(docker, TAG) as cluster:
         address = RedisAddress(

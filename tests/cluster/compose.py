@@ -29,6 +29,9 @@ ROLES: Final = (
     "redis", "devcluster", "keyholder", "signer", "decrypter", "taskhost", "proxy", "gateway", "uploader", "claimer",
     "executor",
 )  # fmt: skip
+AT_ONCE: Final = 2
+"""How many files an uploader sends at once."""
+
 _TIMEOUT_S: Final = 240
 
 
@@ -204,7 +207,7 @@ class Cluster:
         """What a user would write into the file: another root URL, and few files at once, so that time shows."""
         config = self.state_dir / "dev.toml"
         text = config.read_text().replace("http://devcluster:60022", "http://slow:60022")
-        config.write_text(text.replace("[uploader]\n", "[uploader]\nconcurrency = 2\n"))
+        config.write_text(text.replace("[uploader]\n", f"[uploader]\nconcurrency = {AT_ONCE}\n"))
 
 
 def _program() -> list[str]:
