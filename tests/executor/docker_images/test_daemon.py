@@ -13,7 +13,7 @@ import pytest
 from executor.bench import Bench
 from executor.docker_images.archives import Picture
 from executor.docker_images.customer import Customer
-from executor.docker_images.test_made import artifact
+from executor.docker_images.pushing import artifact
 from executor.mounts.web import Web
 from simulators.dockerd import Behaviour, Dockerd, hangs, hangs_up, says
 from taskward.executor.docker.request import Image

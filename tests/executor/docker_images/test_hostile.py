@@ -16,7 +16,7 @@ from docker.errors import ImageNotFound
 from executor.docker_images.archives import Member, Picture, archive, digest, tar
 from executor.docker_images.conftest import Configure, Customers
 from executor.docker_images.customer import Customer
-from executor.docker_images.test_made import artifact
+from executor.docker_images.pushing import artifact
 from executor.mounts.archives import COMPRESSORS, truncated
 from executor.mounts.web import Web, endless, trickle
 from taskward.executor.docker.images.child import as_ourselves

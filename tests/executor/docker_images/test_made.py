@@ -13,6 +13,7 @@ from docker.errors import ImageNotFound
 from executor.docker_images.archives import Member, Picture, archive, tar
 from executor.docker_images.conftest import Configure, Customers
 from executor.docker_images.customer import Customer, at_once
+from executor.docker_images.pushing import OTHER, TASK, artifact
 from executor.mounts.archives import COMPRESSORS
 from executor.mounts.web import Request, Web, cut_after
 from simulators.patience import until
@@ -21,14 +22,7 @@ from taskward.executor.docker.request import Image
 
 pytestmark = pytest.mark.root
 
-TASK: Final = "AAAAAAAAQAaAAAAAAAAAAA"
-OTHER: Final = "BBBBBBBBQAaAAAAAAAAAAA"
 QUEUE: Final = f"/api/queue/v1/task/{TASK}/artifacts"
-
-
-def artifact(web: Web, data: bytes, path: str = "public/image.tar", task_id: str = TASK) -> Image:
-    web.artifact(task_id, path, data)
-    return Image("task-image", task_id=task_id, path=path)
 
 
 @pytest.mark.parametrize("form", ["tar", "gz", "lz4", "zst"])

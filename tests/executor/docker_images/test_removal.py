@@ -15,8 +15,7 @@ from executor.bench import Bench, JobProcess
 from executor.docker_images.archives import Picture
 from executor.docker_images.conftest import Configure, Customers
 from executor.docker_images.customer import Customer
-from executor.docker_images.pushing import push
-from executor.docker_images.test_made import OTHER, artifact
+from executor.docker_images.pushing import OTHER, artifact, push
 from executor.mounts.web import Web
 from simulators.registry import Registry
 from taskward.executor.docker.daemon import Daemon
