@@ -29,7 +29,8 @@ def send_frames(connection: socket.socket, *frames: bytes) -> None:
     """Send frames one after the other; raises OSError when the other side is gone."""
     for frame in frames:
         connection.sendall(_LENGTH.pack(len(frame)))
-        connection.sendall(frame)
+        if frame:  # the other side, which has all of an empty one, may have answered and left
+            connection.sendall(frame)
 
 
 def receive_frame(connection: socket.socket, max_bytes: int) -> bytes:
