@@ -45,7 +45,7 @@ def introduce(parties: Sequence[Party]) -> None:
     authority = Authority(datetime.now(UTC), _VALID)
     for party in parties:
         issued, user = authority.issue(party.name), user_of(party.role)
-        party.home.mkdir(mode=0o500, exist_ok=True)
+        party.home.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(party.home, user)
         replace(party.authority, authority.certificate, user, 0o400)
         replace(party.certificate, issued.certificate, user, 0o400)
