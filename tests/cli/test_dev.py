@@ -129,7 +129,7 @@ def test_interrupt_leaves_the_task_running_where_nobody_can_be_asked(development
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, rest
     assert "goes on" in rest
     assert queue.status(task_id)["status"]["state"] in ("pending", "running")
     queue.cancelTask(task_id)
