@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -14,6 +15,7 @@ from threading import Thread
 from typing import TypeVar
 
 _CLONE_NEWNET = 0x40000000
+_NUMBERS = 8
 T = TypeVar("T")
 
 
@@ -80,13 +82,13 @@ class Networks:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._mark = secrets.token_hex(3)
+        self._mark, self._first = secrets.token_hex(3), secrets.choice(_free_numbers())
         self._count = 0
 
     def network(self) -> Network:
         """A new bridge with the first address of a subnet of its own."""
         self._count += 1
-        network = Network(f"twt{self._mark}{self._count}", int(self._mark[:2], 16) // 8 * 8 + self._count % 8)
+        network = Network(f"twt{self._mark}{self._count}", self._first + self._count % _NUMBERS)
         ip("link", "add", network.bridge, "type", "bridge")
         self._stack.callback(ip, "link", "del", network.bridge)
         ip("addr", "add", f"{network.gateway}/24", "dev", network.bridge)
@@ -115,6 +117,13 @@ class Networks:
             ip("-n", name, "link", "set", f"eth{number}", "up")
         ip("-n", name, "route", "add", "default", "via", networks[0].gateway)
         return Namespace(name, networks[0].address(host))
+
+
+def _free_numbers() -> list[int]:
+    """First numbers of subnets that no network has: a test run that was killed leaves its own behind."""
+    text = subprocess.run(["ip", "-o", "-4", "addr"], check=True, capture_output=True, timeout=20, text=True).stdout
+    taken = {int(number) // _NUMBERS for number in re.findall(r" 10\.213\.(\d+)\.", text)}
+    return [group * _NUMBERS for group in range(256 // _NUMBERS) if group not in taken]
 
 
 def ip(*arguments: str) -> None:
