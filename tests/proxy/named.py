@@ -58,5 +58,5 @@ def content(answer: bytes) -> dict[str, object]:
 
 
 def hang(_peer: Peer, _request: Received) -> bool:
-    time.sleep(0.6)
+    time.sleep(0.6)  # longer than the time limits of those who ask it
     return False

@@ -2,20 +2,17 @@
 
 import contextlib
 import os
-import select
-import signal
 import socket
 from pathlib import Path
 from typing import Final, Self
 
-from taskward.core.process import die_with_parent
 from taskward.core.shell import short_address
+from taskward.executor.companion import companion, see_off
 from taskward.executor.errors import EngineFailed
 from taskward.executor.shell.host import Attend, Host
 from taskward.executor.shell.session import Starter
 from taskward.executor.spawn import Child
 
-_STOPS_WITHIN_S: Final = 5.0
 _BACKLOG: Final = 128
 
 
@@ -38,7 +35,7 @@ class ShellServer:
                 group = path.parent.stat().st_gid
                 stopped, stop = os.pipe2(os.O_CLOEXEC)
                 cleanup.callback(os.close, stopped)
-                return cls(Child(_fork(Host(listener, stopped, group, starter, attend), stop)), stop)
+                return cls(companion(Host(listener, stopped, group, starter, attend).run, stop), stop)
         except OSError as error:
             raise EngineFailed(f"interactive shells cannot be offered: {error}") from error
 
@@ -47,25 +44,7 @@ class ShellServer:
         with contextlib.suppress(BrokenPipeError):  # it has died already
             os.write(self._stop, b".")
         os.close(self._stop)
-        if not select.select([self._process], [], [], _STOPS_WITHIN_S)[0]:
-            os.kill(self._process.pid, signal.SIGKILL)
-            select.select([self._process], [], [])
-        self._process.ended()
-
-
-def _fork(host: Host, stop: int) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the job process, which got it too, decides
-            die_with_parent(parent)
-            os.close(stop)
-            host.run()
-        finally:
-            os._exit(0)
-    return pid
+        see_off(self._process)
 
 
 def _listen(path: Path) -> socket.socket:

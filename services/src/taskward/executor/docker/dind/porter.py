@@ -4,6 +4,7 @@ It has one thread, since it makes further processes: those that pull, as for ``p
 with the rights of the task's user.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -41,38 +42,17 @@ def porter(task: Task, api: Path, version: str) -> Callable[[socket], None]:
     longest_s = float(task.payload.max_run_time_s) + task.settings.images.timeout_s
 
     def pull(request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
-        reap_orphans()
-        daemon = Daemon(task.settings.docker)
-        try:
-            with Site(task) as site:
-                found = Images(daemon, task.settings).ensure(Image("docker-image", name=request["name"]), site)
-            try:
+        with _at_the_daemon(task) as daemon, Site(task) as site:
+            found = Images(daemon, task.settings).ensure(Image("docker-image", name=request["name"]), site)
+            with contextlib.closing(found), daemon.asking("keep an image"):
                 repository, _, tag = str(request["pin"]).rpartition(":")
-                with daemon.asking("keep an image"):
-                    daemon.api.tag(found.image_id, repository, tag)
-            finally:
-                found.close()
-        except ImageFailed as error:
-            raise Refused(error.reason) from error
-        except ExecutorError as error:
-            raise Refused(str(error)) from error
-        finally:
-            daemon.close()
+                daemon.api.tag(found.image_id, repository, tag)
         return {}, ()
 
     def load(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
-        reap_orphans()
-        daemon = Daemon(task.settings.docker)
-        try:
+        with _at_the_daemon(task) as daemon, Site(task) as site:
             here = Library(daemon, Shelf(api.parent)).here
-            with Site(task) as site:
-                artifact.load(site, received[0], request["sha256"], request["pin"], here)
-        except ImageFailed as error:
-            raise Refused(error.reason) from error
-        except ExecutorError as error:
-            raise Refused(str(error)) from error
-        finally:
-            daemon.close()
+            artifact.load(site, received[0], request["sha256"], request["pin"], here)
         return {}, ()
 
     def start_builder(_request: Mapping[str, Any], _received: Sequence[int]) -> Answer:
@@ -81,6 +61,19 @@ def porter(task: Task, api: Path, version: str) -> Callable[[socket], None]:
         return {}, (connection.detach(),)
 
     return serve({"pull": pull, "load": load, "builder": start_builder}, longest_s)
+
+
+@contextlib.contextmanager
+def _at_the_daemon(task: Task) -> Iterator[Daemon]:
+    """For one errand; what goes wrong is told to who sent for it."""
+    reap_orphans()
+    with contextlib.closing(Daemon(task.settings.docker)) as daemon:
+        try:
+            yield daemon
+        except ImageFailed as error:
+            raise Refused(error.reason) from error
+        except ExecutorError as error:
+            raise Refused(str(error)) from error
 
 
 class Away:

@@ -2,15 +2,12 @@
 
 import contextlib
 import os
-import select
-import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from taskward.core.process import die_with_parent
 from taskward.core.shell import short_address
+from taskward.executor.companion import companion, see_off
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.dind.config import Confinement
 from taskward.executor.docker.dind.context import Context
@@ -25,7 +22,6 @@ from taskward.executor.task import Task
 SOCKET: Final = "dind.sock"
 _UNIX: Final = "unix://"
 _BACKLOG: Final = 128
-_STOPS_WITHIN_S: Final = 5.0
 
 
 class DockerSocket:
@@ -59,9 +55,9 @@ class DockerSocket:
                     confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)), path.parent,
                 )  # fmt: skip
                 server = Server(listener, stopped, context)
-                carrying = _fork(lambda: serve(theirs), ours.fileno(), stop)
-                serving = _fork(server.run, theirs.fileno(), stop)
-                return cls([Child(serving), Child(carrying)], stop)
+                carrying = companion(lambda: serve(theirs), ours.fileno(), stop)
+                serving = companion(server.run, theirs.fileno(), stop)
+                return cls([serving, carrying], stop)
         except OSError as error:
             raise EngineFailed(f"the task's Docker socket cannot be offered: {error}") from error
 
@@ -69,10 +65,7 @@ class DockerSocket:
         """No container is made through it any more."""
         os.close(self._stop)
         for process in self._processes:
-            if not select.select([process], [], [], _STOPS_WITHIN_S)[0]:
-                os.kill(process.pid, signal.SIGKILL)
-                select.select([process], [], [])
-            process.ended()
+            see_off(process)
 
 
 def spoken(daemon: Daemon) -> str:
@@ -95,22 +88,6 @@ def _text(version: tuple[int, ...]) -> str:
 
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
-def _fork(function: Callable[[], None], *closed: int) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the job process, which got it too, decides
-            die_with_parent(parent)
-            for fd in closed:
-                os.close(fd)
-            function()
-        finally:
-            os._exit(0)
-    return pid
 
 
 def _listen(path: Path) -> socket.socket:

@@ -11,10 +11,12 @@ from taskward.executor.docker.daemon import Daemon, DaemonRefused
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.platform import Platform
 from taskward.executor.docker.images.record import Brought
+from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.shelf import Facts, Item, Shelf, id_of
 
 _NOT_FOUND: Final = 404
 _PAUSE_S: Final = 0.01
+_SWEPT_WITHIN_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,18 @@ class Library:
         return item, brought
 
     def remember(self, key: str, brought: Brought) -> Item:
-        """It was brought just now."""
+        """It was brought just now.
+
+        Raises:
+            EngineFailed: somebody holds its place; a sweep does so for a moment only.
+        """
+        deadline = time.monotonic() + _SWEPT_WITHIN_S
         while (item := self._shelf.prepare().take(id_of(key), make=True, shared=True)) is None:
-            time.sleep(_PAUSE_S)  # a sweep is looking at it
+            if time.monotonic() > deadline:
+                raise EngineFailed(
+                    f"the record of the image {key} was held for {_SWEPT_WITHIN_S:.0f} s by somebody else"
+                )
+            time.sleep(_PAUSE_S)
         now = time.time()
         brought.write(item)
         item.complete(Facts(key, now, now))
