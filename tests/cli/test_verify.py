@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from signer import processes
 from signer.simulated_queue import running_taskcluster
+from taskward.cli.errors import Unavailable
 from taskward.cli.verify import VerificationReport, verify, verify_directory
 from taskward.signer.client import SignerClient
 
@@ -123,6 +124,35 @@ def test_command_exits_2_when_there_is_nothing_to_verify(tmp_path: Path) -> None
     result = command(tmp_path)
     assert result.exit_code == 2
     assert "no signed document" in result.output
+
+
+def test_without_keys_those_of_the_worker_here_are_taken(signed: Path, run: Path, tmp_path: Path) -> None:
+    config = tmp_path / "worker.toml"
+    home = tmp_path / "w"
+    config.write_text(
+        f'[taskcluster]\nroot_url = "https://tc.example"\nclient_id = "c"\naccess_token_file = "{config}"\n'
+        f'[worker]\ntask_queue_id = "a/b"\nworker_group = "g"\nworker_id = "w"\nstate_dir = "{home}"\n'
+    )
+    home.mkdir()
+    assert command(run, "--config", config).exit_code == Unavailable.exit_code
+
+    shutil.copytree(signed / "public", home / "public-keys")
+    result = command(run, "--config", config)
+    assert result.exit_code == 0, result.output
+    assert f"with the keys of the worker on this machine, in {home / 'public-keys'}" in result.output
+    assert command(run, "--config", config, "--dsse-key", home / "public-keys/dsse.pub").exit_code == 2
+
+    put(run, "public/a.txt", b"changed")
+    assert command(run, "--config", config).exit_code == 1
+
+
+def test_without_keys_and_without_a_worker_nothing_is_good(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKWARD_CONFIG", str(tmp_path / "none.toml"))
+    result = command(run)
+    assert result.exit_code == 1
+    assert "no key was given, and this machine has none" in result.output
 
 
 def test_command_exits_2_for_a_key_that_is_none(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from taskward.cli.accounts import missing_isolation
 from taskward.cli.devworker import TASK_QUEUE_ID, Access, DevWorker
 from taskward.cli.errors import CommandError
 from taskward.cli.follow import LogFollower, RunState
+from taskward.cli.publickeys import SigningKeys
 from taskward.cli.verify import VerificationReport, verify_directory
 
 T = TypeVar("T")
@@ -166,9 +167,10 @@ def _download(queue: Any, task_id: str, run_id: int, target: Path) -> None:
 
 
 def _verify(state_dir: Path, target: Path, task_id: str) -> VerificationReport:
-    public = state_dir / "public-keys"
-    keys = [((public / f"{form}.pub").read_text().strip(),) for form in ("ed25519", "dsse")]
-    return verify_directory(target, public / "openpgp.asc", *keys, task_id=task_id, run_id=0, complete=True)
+    keys = SigningKeys.read(state_dir)
+    return verify_directory(
+        target, keys.openpgp, (keys.ed25519,), (keys.dsse,), task_id=task_id, run_id=0, complete=True
+    )
 
 
 if __name__ == "__main__":

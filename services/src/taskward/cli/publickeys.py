@@ -1,9 +1,10 @@
 """``taskward keys``: the public halves that verifiers and task authors need."""
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import click
 
@@ -12,9 +13,31 @@ from taskward.cli.errors import CommandError, Unavailable
 from taskward.core.clock import parse_time
 
 _FILES: Final = {"openpgp": "openpgp.asc", "ed25519": "ed25519.pub", "dsse": "dsse.pub"}
+_DIRECTORY: Final = "public-keys"
 _LONGEST_VALUE: Final = 128 * 1024
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 _LIFE: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class SigningKeys:
+    """Of one worker: a file with the armored OpenPGP key, and two in base64."""
+
+    openpgp: Path
+    ed25519: str
+    dsse: str
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Self:
+        """Raises `Unavailable` when there are none yet."""
+        home = state_dir / _DIRECTORY
+        _read(home / _FILES["openpgp"], "")
+        return cls(home / _FILES["openpgp"], *(_read(home / _FILES[form], "").strip() for form in ("ed25519", "dsse")))
+
+
+def signing_keys(config: Path | None) -> SigningKeys:
+    """Those of the worker on this machine; raises `TaskwardError` when there is none, or has none yet."""
+    return SigningKeys.read(places.load(config).layout.state_dir)
 
 
 @click.group()
@@ -112,7 +135,7 @@ def encrypt_env(
 
 
 def _signing_key(config: Path | None, form: str) -> str:
-    return _read(places.load(config).layout.state_dir / "public-keys" / _FILES[form], "")
+    return _read(places.load(config).layout.state_dir / _DIRECTORY / _FILES[form], "")
 
 
 def _encryption_key(config: Path | None) -> str:

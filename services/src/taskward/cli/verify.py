@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from taskward.cli import options
+from taskward.cli.publickeys import signing_keys
 from taskward.cli.verify_claims import VerificationError
 from taskward.cli.verify_directory import (
     Check,
@@ -14,6 +16,7 @@ from taskward.cli.verify_directory import (
     verify_directory,
 )
 from taskward.cli.verify_signatures import public_key
+from taskward.core.errors import TaskwardError
 
 __all__ = ["Check", "VerificationReport", "verify", "verify_directory"]
 
@@ -36,6 +39,7 @@ class _Ed25519Key(click.ParamType[str]):
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@options.config
 @click.option(
     "--openpgp-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,6 +65,7 @@ class _Ed25519Key(click.ParamType[str]):
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
     directory: Path,
+    config: Path | None,
     openpgp_key: Path | None,
     ed25519_keys: tuple[str, ...],
     dsse_keys: tuple[str, ...],
@@ -73,15 +78,21 @@ def verify(
 
     DIRECTORY holds them under their artifact names (DIRECTORY/public/chain-of-trust.json, …). Every signed
     document there has to be good and say the same, and every other file has to be as certified. Take the keys
-    from the worker's operator, never from the same place as the artifacts.
+    from the worker's operator, never from the same place as the artifacts. Without any key, those of the worker
+    on this machine are taken.
 
     Exit codes: 0 everything holds, 1 something does not, 2 there was nothing to verify or a key is unusable.
 
     \b
     Examples:
+      taskward run task.yml --download build && taskward verify build
       taskward verify build --ed25519-key ed25519.pub --openpgp-key openpgp.asc --dsse-key dsse.pub
       taskward verify build --ed25519-key kni6ts7z/MRkvs7i6+SF/T6UWj0hAJoHEcrgHB8BBR0= --complete --json
     """
+    if not (openpgp_key or ed25519_keys or dsse_keys):
+        openpgp_key, ed25519_keys, dsse_keys = _keys_here(config)
+    elif config:
+        raise click.UsageError("--config names the worker whose keys are taken: give no other keys with it")
     try:
         report = verify_directory(
             directory,
@@ -97,6 +108,19 @@ def verify(
         sys.exit(_EXIT_UNUSABLE)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
     sys.exit(0 if report.ok else _EXIT_BAD)
+
+
+def _keys_here(config: Path | None) -> tuple[Path | None, tuple[str, ...], tuple[str, ...]]:
+    """Those of the worker on this machine; none where there is no such worker, unless one was named."""
+    try:
+        found = signing_keys(config)
+    except TaskwardError as error:
+        if config:
+            raise
+        click.echo(f"no key was given, and this machine has none: {error}", err=True)
+        return None, (), ()
+    click.echo(f"with the keys of the worker on this machine, in {found.openpgp.parent}", err=True)
+    return found.openpgp, (found.ed25519,), (found.dsse,)
 
 
 def _text(report: VerificationReport) -> str:
