@@ -126,14 +126,18 @@ def test_command_exits_2_when_there_is_nothing_to_verify(tmp_path: Path) -> None
     assert "no signed document" in result.output
 
 
-def test_without_keys_those_of_the_worker_here_are_taken(signed: Path, run: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with processes.short_directory() as directory:
+        yield directory
+
+
+def test_without_keys_those_of_the_worker_here_are_taken(signed: Path, run: Path, tmp_path: Path, home: Path) -> None:
     config = tmp_path / "worker.toml"
-    home = tmp_path / "w"
     config.write_text(
         f'[taskcluster]\nroot_url = "https://tc.example"\nclient_id = "c"\naccess_token_file = "{config}"\n'
         f'[worker]\ntask_queue_id = "a/b"\nworker_group = "g"\nworker_id = "w"\nstate_dir = "{home}"\n'
     )
-    home.mkdir()
     assert command(run, "--config", config).exit_code == Unavailable.exit_code
 
     shutil.copytree(signed / "public", home / "public-keys")
