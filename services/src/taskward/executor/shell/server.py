@@ -4,16 +4,14 @@ import contextlib
 import os
 import socket
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from taskward.core.shell import short_address
 from taskward.executor.companion import companion, see_off
 from taskward.executor.errors import EngineFailed
+from taskward.executor.listener import listener
 from taskward.executor.shell.host import Attend, Host
 from taskward.executor.shell.session import Starter
 from taskward.executor.spawn import Child
-
-_BACKLOG: Final = 128
 
 
 class ShellServer:
@@ -31,11 +29,12 @@ class ShellServer:
         """
         try:
             with contextlib.ExitStack() as cleanup:
-                listener = cleanup.enter_context(_listen(path))
                 group = path.parent.stat().st_gid
+                owner = group if os.geteuid() == 0 else None
+                shells = cleanup.enter_context(listener(path, socket.SOCK_SEQPACKET, 0o660, owner))
                 stopped, stop = os.pipe2(os.O_CLOEXEC)
                 cleanup.callback(os.close, stopped)
-                return cls(companion(Host(listener, stopped, group, starter, attend).run, stop), stop)
+                return cls(companion(Host(shells, stopped, group, starter, attend).run, stop), stop)
         except OSError as error:
             raise EngineFailed(f"interactive shells cannot be offered: {error}") from error
 
@@ -45,23 +44,3 @@ class ShellServer:
             os.write(self._stop, b".")
         os.close(self._stop)
         see_off(self._process)
-
-
-def _listen(path: Path) -> socket.socket:
-    """Only root and the directory's group can connect, from the first moment on."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        with short_address(path) as address:
-            before = os.umask(0o117)
-            try:
-                listener.bind(address)
-            finally:
-                os.umask(before)
-        if os.geteuid() == 0:
-            os.chown(path, 0, path.parent.stat().st_gid, follow_symlinks=False)
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import socket
-from pathlib import Path
 from typing import Final, Self
 
-from taskward.core.shell import short_address
 from taskward.executor.companion import companion, see_off
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.dind.config import Confinement
@@ -16,12 +14,12 @@ from taskward.executor.docker.dind.porter import Away, porter
 from taskward.executor.docker.dind.server import Server
 from taskward.executor.docker.dind.wire import API, Wire
 from taskward.executor.errors import EngineFailed
+from taskward.executor.listener import listener
 from taskward.executor.spawn import Child
 from taskward.executor.task import Task
 
 SOCKET: Final = "dind.sock"
 _UNIX: Final = "unix://"
-_BACKLOG: Final = 128
 
 
 class DockerSocket:
@@ -43,7 +41,7 @@ class DockerSocket:
         path, version = task.engine.identity.home / SOCKET, spoken(daemon)
         try:
             with contextlib.ExitStack() as cleanup:
-                listener = cleanup.enter_context(_listen(path))
+                requests = cleanup.enter_context(listener(path, socket.SOCK_STREAM, 0o666))
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 cleanup.callback(ours.close)
                 cleanup.callback(theirs.close)
@@ -54,7 +52,7 @@ class DockerSocket:
                     Wire(host, version, docker.timeout_s), Holdings(docker.dind_max_containers, docker.dind_max_bytes),
                     confinement, Away(ours), main, pins, tuple(map(str, docker.dind_registries)), path.parent,
                 )  # fmt: skip
-                server = Server(listener, stopped, context)
+                server = Server(requests, stopped, context)
                 carrying = companion(lambda: serve(theirs), ours.fileno(), stop)
                 serving = companion(server.run, theirs.fileno(), stop)
                 return cls([serving, carrying], stop)
@@ -88,18 +86,3 @@ def _text(version: tuple[int, ...]) -> str:
 
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
-def _listen(path: Path) -> socket.socket:
-    """Whatever user a container has may connect; nobody else can enter the directory."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with short_address(path) as address:
-            listener.bind(address)
-        path.chmod(0o666)
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

@@ -1,0 +1,60 @@
+"""Sockets of a run: who sees one can connect to it."""
+
+import contextlib
+import os
+import socket
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskward.executor.listener import listener
+
+_ROUNDS = 300
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tw") as directory:
+        yield Path(directory) / "run.sock"
+
+
+def test_whoever_sees_the_socket_can_connect(path: Path) -> None:
+    refused, over = [], threading.Event()
+
+    def call() -> None:
+        while not over.is_set():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller, contextlib.suppress(FileNotFoundError):
+                try:
+                    caller.connect(str(path))
+                except ConnectionRefusedError:
+                    refused.append(path)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    for _ in range(_ROUNDS):
+        made = listener(path, socket.SOCK_SEQPACKET, 0o600)
+        path.unlink()
+        made.close()
+    over.set()
+    caller.join()
+
+    assert refused == []
+
+
+def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
+    listener(path, socket.SOCK_STREAM, 0o600).close()
+
+    with listener(path, socket.SOCK_STREAM, 0o660, os.getgid()), socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert [found.name for found in path.parent.iterdir()] == ["run.sock"]
+
+
+def test_a_socket_that_cannot_be_made_is_said() -> None:
+    with pytest.raises(FileNotFoundError):
+        listener(Path("/nowhere/run.sock"), socket.SOCK_STREAM, 0o600)
