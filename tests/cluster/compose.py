@@ -31,6 +31,8 @@ ROLES: Final = (
 )  # fmt: skip
 AT_ONCE: Final = 2
 """How many files an uploader sends at once."""
+LINGER_S: Final = 1
+"""How long a container stays for its shells."""
 
 _TIMEOUT_S: Final = 240
 
@@ -204,10 +206,12 @@ class Cluster:
         return ["--state-dir", str(self.state_dir), "--gateway-url", f"http://127.0.0.1:{self.gateway_port}"]
 
     def _edit_configuration(self) -> None:
-        """What a user would write into the file: another root URL, and few files at once, so that time shows."""
+        """What a user would write into the file: another root URL, few files at once, Docker in tasks, no lingering."""
         config = self.state_dir / "dev.toml"
         text = config.read_text().replace("http://devcluster:60022", "http://slow:60022")
-        config.write_text(text.replace("[uploader]\n", f"[uploader]\nconcurrency = {AT_ONCE}\n"))
+        text = text.replace("[uploader]\n", f"[uploader]\nconcurrency = {AT_ONCE}\n")
+        shells = f"interactive_min_s = {LINGER_S}\ninteractive_linger_s = {LINGER_S}\n"
+        config.write_text(f"{text}\n[docker]\nenable_dind = true\n{shells}")
 
 
 def _program() -> list[str]:

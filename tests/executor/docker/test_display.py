@@ -219,3 +219,18 @@ def test_a_worker_without_the_programs_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr("taskward.executor.docker.display.tools.PATH", "/nowhere")
     with pytest.raises(EngineFailed, match=r"x11vnc is not installed on this worker \(Debian's package x11vnc\)"):
         Tools.find()
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ldd").write_text("#!/bin/sh\necho '\tlibmissing.so.1 => not found'\n")
+    (tmp_path / "ldd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(EngineFailed, match=r"libmissing\.so\.1, which .*x11vnc needs, is not installed"):
+        Tools.find()
+
+
+def test_an_image_that_brings_the_programs_needs_no_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "x11vnc").write_bytes(b"")
+    monkeypatch.setattr("taskward.executor.docker.display.tools.BUNDLE", tmp_path)
+    monkeypatch.setattr("taskward.executor.docker.display.tools.PATH", "/nowhere")
+    assert Tools.find().files == {"x11vnc": tmp_path / "x11vnc"}

@@ -20,11 +20,15 @@ from taskward.executor.errors import EngineFailed
 PROGRAMS: Final = {"x11vnc": "x11vnc", "socat": "socat", "xdpyinfo": "x11-utils"}
 """Program → Debian's package."""
 
+BUNDLE: Final = Path("/usr/local/lib/taskward/display-tools")
+"""An executor's image has them here as `Tools.find` found them elsewhere, and not their packages."""
+
 TARGET: Final = "/.taskclusterutils"
 """Where containers have them, as docker-worker's."""
 
 LOADER: Final = "loader"
 _LIBRARY: Final = re.compile(r"^\s*(?P<name>\S+) => (?P<path>/\S+)", re.MULTILINE)
+_ABSENT: Final = re.compile(r"^\s*(?P<name>\S+) => not found", re.MULTILINE)
 _INTERPRETER: Final = re.compile(r"^\s*(?P<path>/\S+) \(0x", re.MULTILINE)
 _ANSWERS_WITHIN_S: Final = 20.0
 _OLD_S: Final = 86_400.0
@@ -43,6 +47,8 @@ class Tools:
         Raises:
             EngineFailed: a program is not installed, or nobody knows what it needs.
         """
+        if BUNDLE.is_dir():
+            return cls({path.name: path for path in BUNDLE.iterdir()})
         files: dict[str, Path] = {}
         for name, package in PROGRAMS.items():
             program = shutil.which(name, path=PATH)
@@ -92,6 +98,8 @@ def _needs(program: str) -> dict[str, Path]:
         listed = subprocess.run(["ldd", program], capture_output=True, text=True, timeout=_ANSWERS_WITHIN_S, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineFailed(f"what {program} needs cannot be found out: {error}") from error
+    if absent := _ABSENT.search(listed.stdout):
+        raise EngineFailed(f"{absent['name']}, which {program} needs, is not installed on this worker")
     loader = _INTERPRETER.search(listed.stdout)
     if loader is None:
         raise EngineFailed(f"what {program} needs cannot be found out: ldd names no loader")
