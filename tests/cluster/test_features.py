@@ -27,7 +27,8 @@ WHITE = b"\xff\xff\xff"
 KEY = ord("k")
 DOCKER = """
 docker run --rm $IMAGE sh -c 'echo inner; exit 7'; echo code $?
-mkdir /w; cd /w; printf 'FROM %s\\nRUN echo built >/built\\n' $IMAGE >Dockerfile; docker build -q -t mine . >/dev/null 2>&1
+mkdir /w; cd /w; printf 'FROM %s\\nRUN echo built >/built\\n' $IMAGE >Dockerfile
+docker build -q -t mine . >/dev/null 2>&1
 docker run --rm -v data:/data mine sh -c 'cat /built; echo kept >/data/x'
 docker run --rm -v data:/data mine cat /data/x
 docker run --rm -v /:/host $IMAGE true 2>&1 | grep -c 'cannot be bound'; docker ps -aq | wc -l

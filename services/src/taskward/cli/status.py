@@ -9,7 +9,7 @@ import click
 from taskward.cli import options, places, redisview, supervision, supervisord
 from taskward.cli.accounts import missing_isolation
 from taskward.cli.errors import Forbidden, Unavailable
-from taskward.cli.listener import FILE, read
+from taskward.cli.restarts import FILE, read
 from taskward.cli.supervisor import Process, SupervisorAway, SupervisorRefused
 from taskward.core import retention
 from taskward.core.ids import RunId

@@ -43,23 +43,14 @@ class Supervisor:
         self.socket = path
 
     def processes(self) -> tuple[Process, ...]:
-        """All processes in order of their start; the event listener, which only serves the supervisor, is left out.
+        """All processes in order of their start.
 
         Raises:
             SupervisorAway: the worker is not running.
         """
         now = int(time.time())
         infos = self._call(lambda rpc: rpc.supervisor.getAllProcessInfo())
-        return tuple(_process(info, now) for info in infos if info["group"] != "listener")
-
-    def start(self, full_name: str) -> None:
-        """Starts one process, without waiting.
-
-        Raises:
-            SupervisorAway: the worker is not running.
-            SupervisorRefused: it runs already, or cannot be spawned.
-        """
-        self._call(lambda rpc: rpc.supervisor.startProcess(full_name, False))
+        return tuple(_process(info, now) for info in infos)
 
     def shutdown(self) -> None:
         """Ends everything in order, without waiting. Harmless when it is under way already.

@@ -30,7 +30,10 @@ def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
                 "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface",
             }),
             _section("supervisorctl", {"serverurl": f"unix://{home}/supervisor.sock"}),
-            _listener(state_dir),
+            _section("rpcinterface:taskward", {
+                "supervisor.rpcinterface_factory": "taskward.cli.attendant:attend",
+                "directory": str(home).replace("%", "%%"),
+            }),
             *_stages(programs),
             *(_program(program, state_dir) for program in programs),
         ]
@@ -55,17 +58,6 @@ def write_configuration(state_dir: Path, programs: Sequence[Program]) -> None:
 def command_line(state_dir: Path) -> Sequence[str]:
     """The argv of supervisord, staying in the foreground."""
     return (*interpreter(), "-m", "supervisor.supervisord", "-n", "-c", str(directory(state_dir) / "supervisord.conf"))
-
-
-def _listener(state_dir: Path) -> str:
-    argv = (*interpreter(), "-m", "taskward.cli.listener", str(directory(state_dir)))
-    return _section("eventlistener:listener", {
-        "command": " ".join(_quoted(word) for word in argv),
-        "events": "PROCESS_STATE_STARTING,PROCESS_STATE_RUNNING,PROCESS_STATE_FATAL,TICK_5", "buffer_size": "256",
-        "autorestart": "true", "startretries": "1000000", "priority": "1", "stopwaitsecs": "5",
-        "stderr_logfile": f"{state_dir}/var/log/listener.log", "stderr_logfile_maxbytes": str(LOG_BYTES),
-        "stderr_logfile_backups": str(LOG_BACKUPS),
-    })  # fmt: skip
 
 
 def _stages(programs: Sequence[Program]) -> Iterator[str]:
