@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Protocol
@@ -18,8 +19,8 @@ from typing import Final, Protocol
 from taskward.core.outcome import exception
 from taskward.uploader.errors import ArtifactLost
 
-CHUNK_BYTES: Final = 1 << 20
-_BUFFERS: Final = 4
+CHUNK_BYTES: Final = 1 << 19
+_BUFFERS: Final = 16
 _hashers: Final = ThreadPoolExecutor(64, "hash")
 
 Send = Callable[[memoryview], None]
@@ -82,22 +83,26 @@ class FileBody:
         """See `Body`."""
         hasher = Hasher(self._both)
         if self.length <= CHUNK_BYTES:
-            for piece in read_exactly(self._fd, self.length, self._path, bytearray(self.length + 1)):
+            buffer = memoryview(bytearray(self.length + 1))
+            for piece in read_exactly(self._fd, self.length, self._path, repeat(buffer)):
                 hasher.update(piece)
                 send(piece)
             return hasher.digest()
         return self._pour_beside(hasher, send)
 
     def _pour_beside(self, hasher: Hasher, send: Send) -> Digest:
-        """Hashes in another thread, which may lag behind by all buffers but one."""
-        room, work = threading.Semaphore(_BUFFERS - 1), SimpleQueue[memoryview | None]()
-        digest = _hashers.submit(_hash, hasher, work, room)
-        buffers = [bytearray(CHUNK_BYTES) for _ in range(_BUFFERS)]
+        """Hashes in another thread, which may lag behind by all buffers; those that are warm are used again first."""
+        room, work, spare = threading.Semaphore(_BUFFERS), SimpleQueue[memoryview | None](), list[memoryview]()
+        digest = _hashers.submit(_hash, hasher, work, spare, room)
+
+        def buffers() -> Iterator[memoryview]:
+            while room.acquire():
+                yield spare.pop() if spare else memoryview(bytearray(CHUNK_BYTES))
+
         try:
-            for piece in read_exactly(self._fd, self.length, self._path, *buffers):
-                work.put(piece)
+            for piece in read_exactly(self._fd, self.length, self._path, buffers()):
                 send(piece)
-                room.acquire()
+                work.put(piece)
         finally:
             work.put(None)
         return digest.result()
@@ -107,9 +112,12 @@ class FileBody:
         os.close(self._fd)
 
 
-def _hash(hasher: Hasher, work: "SimpleQueue[memoryview | None]", room: threading.Semaphore) -> Digest:
+def _hash(
+    hasher: Hasher, work: "SimpleQueue[memoryview | None]", spare: list[memoryview], room: threading.Semaphore
+) -> Digest:
     while (piece := work.get()) is not None:
         hasher.update(piece)
+        spare.append(memoryview(piece.obj))
         room.release()
     return hasher.digest()
 
@@ -130,24 +138,22 @@ def open_file(path: Path) -> int:
     raise lost(path, "not a regular file")
 
 
-def read_exactly(fd: int, length: int, path: Path, *buffers: bytearray) -> Iterator[memoryview]:
-    """The file from its start, in pieces that stay valid until as many more as there are buffers have been read.
+def read_exactly(fd: int, length: int, path: Path, buffers: Iterator[memoryview]) -> Iterator[memoryview]:
+    """The file from its start, in pieces, each in the next of the buffers.
 
     The last piece comes only after the end of the file has been seen: a file that has grown is never sent whole.
 
     Raises:
         ArtifactLost: the file is longer or shorter than `length`, or cannot be read.
     """
-    views = [memoryview(buffer) for buffer in buffers]
-    at = turn = 0
+    at = 0
     while at < length:
-        view = views[turn % len(views)]
+        view = next(buffers)
         got = _read(fd, view, at, path)
         at += got
         if got == 0 or at > length or (at == length and _read(fd, memoryview(bytearray(1)), at, path)):
             raise lost(path, f"{os.fstat(fd).st_size} bytes long, {length} were collected")
         yield view[:got]
-        turn += 1
     if length == 0 and os.fstat(fd).st_size:
         raise lost(path, f"{os.fstat(fd).st_size} bytes long, 0 were collected")
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Final
 
@@ -63,7 +64,7 @@ def collected(path: Path, length: int) -> Iterator[memoryview]:
     """The pieces of a collected file of `length` bytes; raises `ArtifactLost` when it is not as it was collected."""
     fd = open_file(path)
     try:
-        yield from read_exactly(fd, length, path, bytearray(min(length + 1, CHUNK_BYTES)))
+        yield from read_exactly(fd, length, path, repeat(memoryview(bytearray(min(length + 1, CHUNK_BYTES)))))
     finally:
         os.close(fd)
 
