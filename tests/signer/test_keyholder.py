@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from signer import processes
 from signer.processes import Service, as_nobody, gpg_processes
 from taskward.signer import wire
+from taskward.signer.process import announce_ready
 
 KNOCK = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
@@ -160,6 +161,40 @@ def test_confined_code_makes_unix_sockets_only() -> None:
 def test_as_an_ordinary_user_it_has_no_network_sockets_either() -> None:
     done = as_nobody(CONFINED)
     assert (done.returncode, done.stdout) == (0, b"confined\n"), done.stderr
+
+
+ALONE = """
+import ctypes, os
+from taskward.signer.confine import drop_privileges, leave_network
+assert ctypes.CDLL(None).unshare(0x40000000) == 0  # CLONE_NEWNET, as systemd does it
+os.setgid(65534), os.setuid(65534)
+print(drop_privileges() + leave_network())
+"""
+
+
+@pytest.mark.root
+def test_where_systemd_has_taken_the_network_away_nothing_is_missing() -> None:
+    done = subprocess.run([processes.PYTHON, "-c", ALONE], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_systemd_hears_when_it_serves(monkeypatch: pytest.MonkeyPatch, directory: Path, abstract: bool) -> None:
+    address = f"{directory}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{address}" if abstract else address)
+        manager.settimeout(15)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{address}" if abstract else address)
+        announce_ready()
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_a_manager_that_is_gone_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", f"{directory}/nobody")
+    announce_ready()
+    assert "systemd is not told that this process is ready" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -73,7 +74,17 @@ def _attempt(attempts: Mapping[str, Callable[[], str]]) -> tuple[str, ...]:
 
 
 def _leave_network() -> str:
-    return _outcome(_libc().unshare(_CLONE_NEWNET))
+    failure = _outcome(_libc().unshare(_CLONE_NEWNET))
+    return "" if _devices() <= {"lo"} else failure
+
+
+def _devices() -> frozenset[str]:
+    """Those of this process's network: whoever started it may have seen to that (systemd: ``PrivateNetwork=``)."""
+    try:
+        lines = Path("/proc/self/net/dev").read_text().splitlines()
+    except OSError:
+        return frozenset({"unknown"})
+    return frozenset(line.partition(":")[0].strip() for line in lines if ":" in line)
 
 
 def _forbid_network_sockets() -> str:

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,19 @@ def give_up(*steps: Callable[[], tuple[str, ...]]) -> None:
     for step in steps:
         for missing in step():
             _log.warning("not available here: %s", missing)
+
+
+def announce_ready() -> None:
+    """Tells systemd that this process serves, where that has started it and waits for it (``Type=notify``)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    name = f"\0{address[1:]}" if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(b"READY=1", name)
+    except OSError as error:
+        _log.warning("systemd is not told that this process is ready: %s", error)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:

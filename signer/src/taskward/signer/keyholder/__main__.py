@@ -11,7 +11,7 @@ from taskward.signer.confine import drop_privileges, leave_network
 from taskward.signer.keyholder.keyring import Keyring
 from taskward.signer.keyholder.server import serve
 from taskward.signer.keyholder.settings import KeyholderSettings
-from taskward.signer.process import give_up, run
+from taskward.signer.process import announce_ready, give_up, run
 from taskward.signer.sockets import listening
 
 _log = logging.getLogger("keyholder")
@@ -29,6 +29,7 @@ def _serve(config: Path) -> None:
         keyring.publish(settings.keys.public_dir)
         with listening(settings.door) as listener:
             _log.info("ready at %s", settings.door.path)
+            announce_ready()
             serve(listener, keyring, settings.door.allowed_uids)
 
 
