@@ -120,10 +120,27 @@ def test_command_reports_json_and_exits_1_for_a_changed_artifact(signed: Path, r
     assert [entry["subject"] for entry in report["checks"] if not entry["ok"]] == ["public/a.txt"]
 
 
-def test_command_exits_2_when_there_is_nothing_to_verify(tmp_path: Path) -> None:
+@pytest.mark.parametrize("configured", ["nowhere", "without-keys"])
+def test_command_exits_2_when_there_is_nothing_to_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: str
+) -> None:
+    system = tmp_path / "taskward.toml"
+    monkeypatch.delenv("TASKWARD_CONFIG", raising=False)
+    monkeypatch.setattr("taskward.cli.places.SYSTEM_CONFIG", system)
+    monkeypatch.setattr("taskward.cli.places.dev_state_dir", lambda: tmp_path / "dev")
+    if configured == "without-keys":
+        system.write_text(worker_configuration(Path("/var/tmp/none"), system))
     result = command(tmp_path)
+    assert "no key was given, and this machine has none" in result.output
     assert result.exit_code == 2
     assert "no signed document" in result.output
+
+
+def worker_configuration(state_dir: Path, token: Path) -> str:
+    return (
+        f'[taskcluster]\nroot_url = "https://tc.example"\nclient_id = "c"\naccess_token_file = "{token}"\n'
+        f'[worker]\ntask_queue_id = "a/b"\nworker_group = "g"\nworker_id = "w"\nstate_dir = "{state_dir}"\n'
+    )
 
 
 @pytest.fixture
@@ -134,10 +151,7 @@ def home() -> Iterator[Path]:
 
 def test_without_keys_those_of_the_worker_here_are_taken(signed: Path, run: Path, tmp_path: Path, home: Path) -> None:
     config = tmp_path / "worker.toml"
-    config.write_text(
-        f'[taskcluster]\nroot_url = "https://tc.example"\nclient_id = "c"\naccess_token_file = "{config}"\n'
-        f'[worker]\ntask_queue_id = "a/b"\nworker_group = "g"\nworker_id = "w"\nstate_dir = "{home}"\n'
-    )
+    config.write_text(worker_configuration(home, config))
     assert command(run, "--config", config).exit_code == Unavailable.exit_code
 
     shutil.copytree(signed / "public", home / "public-keys")

@@ -227,7 +227,9 @@ def test_version_1_is_told_to_wait_while_the_shell_does_not_read(task: Task, tmp
         gate.touch()
         assert streams.until_closed() == 1000
     assert streams.output.strip() == b"200000"
-    assert streams.others == [READY, b"\x65", READY, b"\xc8\x00"]
+    first, *turns, last = streams.others
+    assert (first, last) == (READY, b"\xc8\x00")
+    assert turns == [b"\x65", READY] * max(1, len(turns) // 2)  # once, or more often where pipes are small
 
 
 def test_version_1_is_heard_while_the_shell_does_not_read(task: Task) -> None:

@@ -36,7 +36,11 @@ class SigningKeys:
 
 
 def signing_keys(config: Path | None) -> SigningKeys:
-    """Those of the worker on this machine; raises `TaskwardError` when there is none, or has none yet."""
+    """Those of the worker on this machine.
+
+    Raises:
+        TaskwardError, CommandError: there is no worker, or it has none yet.
+    """
     return SigningKeys.read(places.load(config).layout.state_dir)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from taskward.cli import options
+from taskward.cli.errors import CommandError
 from taskward.cli.publickeys import signing_keys
 from taskward.cli.verify_claims import VerificationError
 from taskward.cli.verify_directory import (
@@ -114,7 +115,7 @@ def _keys_here(config: Path | None) -> tuple[Path | None, tuple[str, ...], tuple
     """Those of the worker on this machine; none where there is no such worker, unless one was named."""
     try:
         found = signing_keys(config)
-    except TaskwardError as error:
+    except (CommandError, TaskwardError) as error:
         if config:
             raise
         click.echo(f"no key was given, and this machine has none: {error}", err=True)
