@@ -4,11 +4,13 @@ import fcntl
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from simulators.patience import until
 from simulators.service import Call, Service, serving
 from taskward.claimer.claim import Claims, claim_for_ever
 from taskward.claimer.slots import Slots
@@ -96,6 +98,18 @@ def test_a_wrong_token_is_told_apart_from_an_unreachable_queue(rig: Rig) -> None
     nowhere = Taskcluster("http://127.0.0.1:9", give_up_after_s=0)
     with pytest.raises(Unreachable):
         Claims(nowhere, rig.credentials, rig.worker, rig.records).ask(1)
+
+
+def test_who_hangs_up_is_given_nothing_more(rig: Rig) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(rig.claims.ask, 1)
+        until(lambda: rig.claims._line._connection, "it asks")
+        rig.claims.hang_up()
+        assert asking.result(5) == 0
+    rig.claims.hang_up()  # nobody asks: nothing happens
+    task_id = rig.create()
+    assert rig.claims.ask(1) == 1
+    assert rig.records.active() == {RunId(task_id, 0)}
 
 
 def test_the_loop_fills_free_slots_and_ends_when_told(rig: Rig) -> None:

@@ -191,3 +191,6 @@ def test_sigterm_to_supervisord_gives_the_run_back_within_the_grace_time(stack: 
     assert time.monotonic() - began < 20
     assert "begun" in stack.log(run)
     until(lambda: stack.command("status").returncode != 0, "everything is gone", 30)
+    assert [row["state"] for row in stack.runs(run)] == ["exception", "pending"], (
+        "the free slot did not take the next run"
+    )

@@ -67,15 +67,15 @@ class Claimer:
         )  # fmt: skip
         credentials = worker_credentials(settings)
         slots = Slots(redis, self.records, settings.layout, settings.worker.capacity)
-        claims = Claims(taskcluster, credentials, settings.worker, self.records, metrics)
+        self._claims = Claims(taskcluster, credentials, settings.worker, self.records, metrics)
         keeper = Keeper(taskcluster, credentials, self.records, settings.claimer, utc_now, metrics)
-        resolver = Resolver(taskcluster, self.records, settings.layout.proofs, metrics)
+        resolver = Resolver(taskcluster, self.records, settings.layout.proofs, metrics, self._leave_the_queue)
         inbox = Inbox(redis, self.records, resolver, self.wake.set)
         locks = {queue: settings.layout.locks(queue.name) for queue in QUEUES}
         self._threads = [
             threading.Thread(target=self._guard, args=work, daemon=True)
             for work in (
-                (claim_for_ever, claims, slots.free, self.stopping, self.wake),
+                (claim_for_ever, self._claims, slots.free, self.stopping, self.wake),
                 (keep_for_ever, keeper, self.ended),
                 (inbox.serve, self.ended),
                 (reap_for_ever, Reaper(redis, locks, metrics), Watch(locks.values()), self.ended),
@@ -88,6 +88,7 @@ class Claimer:
         for thread in self._threads:
             thread.start()
         self.stopping.wait()
+        self._claims.hang_up()
         _logger.info("no more claims", extra={"active": len(self.records.active())})
         deadline = time.monotonic() + self.settings.worker.grace_s
         while self.records.active() and time.monotonic() < deadline and not self._failed:
@@ -95,6 +96,11 @@ class Claimer:
             self.ended.wait(0.1)
         self.ended.set()
         return int(self._failed)
+
+    def _leave_the_queue(self) -> None:
+        """Else a slot that was free got the next run of a task that ends here since the worker does."""
+        if not available(self.settings.layout.locks(EXECUTE.name)):
+            self._claims.hang_up()
 
     def _give_back(self) -> None:
         """Runs that nobody will start go back to the queue at once."""

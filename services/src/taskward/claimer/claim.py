@@ -12,6 +12,7 @@ from typing import Any, Final
 from taskward.claimer.access import stored
 from taskward.core.clock import parse_time
 from taskward.core.errors import Refused, Unreachable
+from taskward.core.http1 import Line
 from taskward.core.ids import RunId
 from taskward.core.metrics import Metrics
 from taskward.core.record import Records
@@ -39,23 +40,33 @@ class Claims:
     worker: WorkerSettings
     records: Records
     metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
+    _line: Line = field(default_factory=Line)
 
     def ask(self, count: int) -> int:
-        """Waits up to about 20 s for at most `count` runs; returns how many were taken.
+        """Waits up to about 20 s, or until `hang_up`, for at most `count` runs; returns how many were taken.
 
         Raises:
             Unreachable, Refused: nothing was claimed, as far as we know.
         """
         path = f"claim-work/{segment(self.worker.task_queue_id)}"
         body = {"tasks": count, "workerGroup": self.worker.worker_group, "workerId": self.worker.worker_id}
-        answer = self.taskcluster.call(
-            "POST", "queue", path, self.credentials, body, timeout_s=POLL_S, give_up_after_s=0
-        )
+        try:
+            answer = self.taskcluster.call(
+                "POST", "queue", path, self.credentials, body, timeout_s=POLL_S, give_up_after_s=0, line=self._line
+            )
+        except Unreachable:
+            if self._line.was_hung_up:
+                return 0
+            raise
         claims = answer.get("tasks", [])
         for claim in claims:
             self.take(claim)
             self.metrics.count("claims_total")
         return len(claims)
+
+    def hang_up(self) -> None:
+        """Nobody waits for work any more; the queue loses nothing by that (taskcluster-services.md, "claimWork")."""
+        self._line.hang_up()
 
     def take(self, claim: Mapping[str, Any]) -> None:
         """One claim becomes a record and a job, in one step; a claim that is known already changes nothing."""

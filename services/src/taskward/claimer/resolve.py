@@ -1,6 +1,7 @@
 """Tells the queue how a run ended, once, after everything of it is uploaded; publishes the live log before that."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -31,6 +32,8 @@ class Resolver:
     proofs: Path
     """Where owners of runs in other containers prove that they live."""
     metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
+    before_return: Callable[[], None] = lambda: None
+    """Called before a run goes back to the queue, which may give the next one to whoever waits for work."""
 
     def attend(self, run: RunId) -> bool:
         """Does what the record asks the claimer for; True when the run is resolved now.
@@ -56,6 +59,8 @@ class Resolver:
         except PhaseConflict:
             return False
         outcome = record.outcome or exception("internal-error", "the run ended without an outcome")
+        if outcome.reason == "worker-shutdown":
+            self.before_return()
         if not outcome.unreported:
             self._report(run, outcome)
         self.records.resolved(run)

@@ -5,6 +5,7 @@ need as much time for a small request as all the rest of a small upload. Here a 
 Redirects are not followed and nothing is repeated.
 """
 
+import contextlib
 import http.client
 import select
 import socket
@@ -12,7 +13,7 @@ import ssl
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,9 +103,41 @@ class Connection:
         poll.register(self._socket, select.POLLIN | select.POLLERR | select.POLLHUP)
         return bool(poll.poll(0))
 
+    def hang_up(self) -> None:
+        """Ends the answer that another thread waits for; what of it has arrived is still read."""
+        with contextlib.suppress(OSError):  # the other side has
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Ends the connection."""
         self._socket.close()
+
+
+class Line:
+    """A call that another thread may end, one after the other: the one holds a connection, the other hangs up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self.was_hung_up = False
+
+    @contextlib.contextmanager
+    def holding(self, connection: Connection) -> Iterator[None]:
+        """For the length of one call."""
+        with self._lock:
+            self._connection, self.was_hung_up = connection, False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+
+    def hang_up(self) -> None:
+        """Ends the call, if there is one: it raises OSError or HTTPException unless its answer has come already."""
+        with self._lock:
+            if self._connection is not None:
+                self.was_hung_up = True
+                self._connection.hang_up()
 
 
 class Pool:

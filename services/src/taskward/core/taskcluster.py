@@ -12,13 +12,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from taskward.core import hawk
 from taskward.core.errors import Conflict, Refused, Unreachable
-from taskward.core.http1 import Answer, Origin, Pool, head
+from taskward.core.http1 import Answer, Line, Origin, Pool, head
 from taskward.core.nesting import shallow
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Taskcluster:
 
     def call(self, method: str, service: str, path: str, credentials: Credentials | None = None,
              body: Mapping[str, Any] | None = None, *, timeout_s: float | None = None,
-             give_up_after_s: float | None = None) -> dict[str, Any]:  # fmt: skip
+             give_up_after_s: float | None = None, line: Line | None = None) -> dict[str, Any]:  # fmt: skip
         """The JSON answer of ``/api/<service>/v1/<path>``; retried while nothing was decided.
 
         Args:
@@ -83,6 +84,7 @@ class Taskcluster:
             body: sent as JSON.
             timeout_s: how long one answer may take.
             give_up_after_s: how long to go on trying; 0 tries once.
+            line: by which another thread may end the call.
 
         Raises:
             Conflict, Refused: Taskcluster said no.
@@ -93,12 +95,12 @@ class Taskcluster:
         deadline = time.monotonic() + limit
 
         def attempt() -> dict[str, Any]:
-            return self._once(method, url, credentials, body, timeout_s or self._timeout_s)
+            return self._once(method, url, credentials, body, timeout_s or self._timeout_s, line)
 
         return retried(attempt, deadline, self._stop)
 
     def _once(self, method: str, url: str, credentials: Credentials | None, body: Mapping[str, Any] | None,
-              timeout_s: float) -> dict[str, Any]:  # fmt: skip
+              timeout_s: float, line: Line | None) -> dict[str, Any]:  # fmt: skip
         content = json.dumps(body).encode() if body is not None else b""
         fields = {"Host": self._host, "Accept-Encoding": "identity", "User-Agent": "taskward"}
         if method != "GET":
@@ -108,17 +110,18 @@ class Taskcluster:
         if credentials:
             fields["Authorization"] = credentials.sign(method, url, content, _JSON if content else "")
         try:
-            answer = self._ask(method, head(method, url[len(self.root_url) :], fields) + content, timeout_s)
+            answer = self._ask(method, head(method, url[len(self.root_url) :], fields) + content, timeout_s, line)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"{method} {url}: {type(error).__name__}: {error}") from error
         return _decode(f"{method} {url}", answer.status, answer.content)
 
-    def _ask(self, method: str, request: bytes, timeout_s: float) -> Answer:
+    def _ask(self, method: str, request: bytes, timeout_s: float, line: Line | None) -> Answer:
         connection = self._pool.take(self._origin)
         try:
-            connection.begin(timeout_s)
-            connection.send(request)
-            return connection.answer(method, MAX_ANSWER_BYTES + 1)
+            with line.holding(connection) if line else nullcontext():
+                connection.begin(timeout_s)
+                connection.send(request)
+                return connection.answer(method, MAX_ANSWER_BYTES + 1)
         finally:
             self._pool.give_back(self._origin, connection)
 
