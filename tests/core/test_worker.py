@@ -159,6 +159,16 @@ def test_after_a_planted_job_the_worker_goes_on(workers: Workers, redis: Redis) 
     assert worker.poll() is None
 
 
+def test_a_death_between_two_looks_is_told_at_once(workers: Workers) -> None:
+    first = workers.start("fork")
+    watch = Watch([workers.locks("execute")])
+    assert not watch.wait(0)
+    first.kill()
+    first.wait()
+    assert watch.wait(0)
+    assert not watch.wait(0)
+
+
 def test_a_killed_worker_takes_its_job_process_with_it_and_another_takes_over(workers: Workers, redis: Redis) -> None:
     first = workers.start("fork")
     workers.hold()

@@ -102,19 +102,22 @@ class Watch:
         self._poll = select.poll()
 
     def wait(self, timeout_s: float) -> bool:
-        """True as soon as a worker has died; False after `timeout_s`."""
-        self._refresh()
-        ready = {fd for fd, _ in self._poll.poll(timeout_s * 1000)}
+        """True as soon as a worker has died, or when one has since the last call; False after `timeout_s`."""
+        gone = self._refresh()
+        ready = {fd for fd, _ in self._poll.poll(0 if gone else timeout_s * 1000)}
         for name in [name for name, fd in self._pidfds.items() if fd in ready]:
             self._forget(name)
-        return bool(ready)
+        return gone or bool(ready)
 
-    def _refresh(self) -> None:
+    def _refresh(self) -> bool:
+        """Whether one that was watched has let its lock go."""
         names = {path.name for lock_dir in self._dirs for path in visible(lock_dir) if is_locked(path)}
-        for gone in self._pidfds.keys() - names:
-            self._forget(gone)
+        gone = self._pidfds.keys() - names
+        for name in gone:
+            self._forget(name)
         for name in names - self._pidfds.keys():
             self._watch(name)
+        return bool(gone)
 
     def _watch(self, name: str) -> None:
         """A name that holds no pid, one of another container, or one that is gone, is left to the tick."""
