@@ -33,7 +33,7 @@ def test_a_good_task_is_ok() -> None:
             "payload.artifacts.a.expires",
             "must not be greater than task expiration",
         ),
-        ({"log": "public/../x"}, "feature Backing Log", "no artifact can be named"),
+        ({"log": "public/../x"}, "payload.log", "no artifact can be named"),
         ({"supersederUrl": "ftp://x"}, "feature Supersede", "must be a URL that begins with http"),
     ],
 )

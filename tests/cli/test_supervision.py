@@ -1,16 +1,18 @@
 """``python tests/cli/test_supervision.py``, run by root, writes ops/supervisord.conf anew."""
 
 import configparser
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from taskward.cli.accounts import ROLE_USERS
-from taskward.cli.programs import STAGES, Devcluster, programs, python
+from taskward.cli.programs import STAGES, Devcluster, executors, programs, python
 from taskward.cli.supervisord import configuration
 from taskward.core.settings import Settings
 
 SAMPLE = Path(__file__).resolve().parents[2] / "ops/supervisord.conf"
-STANDARD = {
+STANDARD: dict[str, dict[str, Any]] = {
     "taskcluster": {
         "root_url": "https://tc.example.com",
         "client_id": "project/x/worker",
@@ -91,6 +93,15 @@ def test_executor_and_claimer_get_the_grace_time_and_more() -> None:
     parser = _parsed()
     for role in ("executor", "claimer", "uploader"):
         assert int(parser[f"program:{role}"]["stopwaitsecs"]) == 60 + 15
+
+
+def test_where_each_task_has_a_processor_there_are_no_more_executors_than_processors() -> None:
+    capacity = 4 * len(os.sched_getaffinity(0))
+    own: dict[str, Any] = {**STANDARD, "worker": {**STANDARD["worker"], "capacity": capacity}}
+    assert executors(Settings.parse(own, "sample")) == capacity
+    assert executors(Settings.parse({**own, "docker": {"restrict_cpu": True}}, "sample")) == len(
+        os.sched_getaffinity(0)
+    )
 
 
 def test_numbers_of_processes_follow_the_settings() -> None:

@@ -48,6 +48,23 @@ def test_file_that_is_no_table_is_refused_by_name(tmp_path: Path, text: str) -> 
         taskfile.read(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[" * 3000, "nested too deeply"),
+        ("payload: {}\nmetadata: 5\n", "metadata must be a table"),
+        ("payload: {}\nmetadata:\n", "metadata must be a table"),
+        ("payload: &a {command: *a}\n", "Circular reference"),
+        ("payload: {env: {A: !!binary aGk=}}\n", "a value of type bytes"),
+    ],
+)
+def test_what_is_no_definition_is_told(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=rf"task\.yml: .*{why}"):
+        taskfile.read(file)
+
+
 def test_bare_times_become_text(tmp_path: Path) -> None:
     file = tmp_path / "task.yml"
     file.write_text("deadline: 2026-11-22T02:00:00Z\npayload: {}\n")
@@ -66,6 +83,15 @@ def test_symbolic_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out/public").symlink_to(tmp_path)
     with pytest.raises(CommandError, match="symbolic link"):
         fetch(_no_queue(), "task", 0, "public/evil", tmp_path / "out")
+
+
+def test_artifact_whose_name_is_a_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "public/logs").mkdir(parents=True)
+    with pytest.raises(CommandError, match=r"artifact 'public/logs/' cannot be saved as .*: Is a directory"):
+        fetch(_no_queue(), "task", 0, "public/logs/", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="cannot be saved as"):
+        fetch(_no_queue(), "task", 0, "file/below", tmp_path)
 
 
 def _no_queue() -> Any:

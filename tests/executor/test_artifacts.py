@@ -118,7 +118,7 @@ def test_one_file_reached_twice_is_one_artifact(bench: Bench) -> None:
 def test_names_of_features_are_left_to_them(bench: Bench) -> None:
     script = (
         "mkdir -p public/logs; for n in live.log live_backing.log certified.log; do echo > public/logs/$n; done; "
-        "echo > public/chain-of-trust.json; echo > public/mine"
+        "for n in chain-of-trust.json provenance.intoto.json logs/certificate.json.gpg mine; do echo > public/$n; done"
     )
     result = collect(bench, script, directory("public"), features={"chainOfTrust": True})
 

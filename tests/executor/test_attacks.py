@@ -105,6 +105,13 @@ def test_a_task_harms_only_its_own_directory(bench: Bench, deed: str) -> None:
     assert settled_files_of_etc() == before
 
 
+def test_the_user_of_a_task_has_no_subordinate_ids(bench: Bench) -> None:
+    """The next user would have the same, and with them what this one left."""
+    result = bench.run(shell("id -un; grep -c $(id -un): /etc/subuid /etc/subgid"))
+
+    assert [line.partition(":")[2] for line in result.output[1:]] == ["0", "0"]
+
+
 def settled_files_of_etc() -> list[str]:
     """Without the account files, which come and go while other workers on this machine make users."""
     accounts = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lock")

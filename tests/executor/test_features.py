@@ -53,8 +53,17 @@ def test_two_features_cannot_publish_one_name(bench: Bench) -> None:
     assert text in result.log
 
 
-def test_a_log_name_that_the_queue_cannot_bear_is_malformed(bench: Bench) -> None:
-    assert bench.run([["true"]], logs={"live": "a\tb"}).outcome.reason == "malformed-payload"
+@pytest.mark.parametrize("switches", [{}, {"backingLog": False}, {"liveLog": False}])
+@pytest.mark.parametrize("logs", [{"live": "a\tb"}, {"backing": "\u00fc"}, {"backing": ""}, {"live": "a/../b"}])
+def test_a_log_name_that_the_queue_cannot_bear_is_told_in_the_usual_log(
+    bench: Bench, logs: dict[str, str], switches: dict[str, bool]
+) -> None:
+    result = bench.run([["true"]], logs=logs, features=switches)
+
+    assert result.outcome.reason == "malformed-payload"
+    assert f"logs.{next(iter(logs))}: no artifact can be named" in result.log
+    assert result.index.backing_log_name == "public/logs/live_backing.log"
+    assert result.record.references == ()
 
 
 @pytest.mark.parametrize(

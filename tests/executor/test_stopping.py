@@ -68,6 +68,24 @@ def test_a_log_beyond_its_limit_fails_the_task(bench: Bench) -> None:
     assert "its log is larger than 100000 bytes" in result.log
 
 
+@pytest.mark.parametrize("exit_code", [0, 3])
+def test_a_log_that_a_task_makes_huge_at_its_very_end_is_cut(bench: Bench, exit_code: int) -> None:
+    """Append-only stops nobody from adding a hole; to pack it would keep all others waiting for hours."""
+    bench.configure("executor", max_log_bytes=100_000)
+    deed = "import ctypes; ctypes.CDLL(None).fallocate(1, 0, ctypes.c_long(1 << 40), ctypes.c_long(1))"
+    features = {"chainOfTrust": True}
+
+    result = bench.run(shell(f"echo begun; python3 -c '{deed}'; exit {exit_code}"), features=features)
+
+    assert result.outcome.state == "failed"
+    assert result.log_bytes.count(b"\0") < 100_000
+    assert len(result.log_bytes) < 200_000
+    assert "begun" in result.log
+    assert "[taskcluster:warn" in result.log.partition("the log was longer than the 100000 bytes")[0]
+    assert ("its log is larger than 100000 bytes" in result.log) == (exit_code == 0), "else the first reason stays"
+    assert len(result.content("public/logs/certified.log")) <= 200_000
+
+
 def test_a_task_that_fills_the_disk_is_ended_and_loses_its_files(bench: Bench) -> None:
     artifact = {"type": "file", "path": "f", "name": "public/f"}
     bench.configure("executor", min_free_disk_bytes=1 << 60, required_disk_space_bytes=0)

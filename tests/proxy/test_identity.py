@@ -133,6 +133,17 @@ def test_the_kernel_names_the_owner_of_the_other_end(pair: tuple[socket.socket, 
     owners.close()
 
 
+def test_a_socket_for_both_families_has_its_owner_too() -> None:
+    """Java's sockets are of IPv6 and connect to ::ffff:127.0.0.1."""
+    owners = SocketOwners()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_INET6) as caller:
+        caller.connect(("::ffff:127.0.0.1", listener.getsockname()[1]))
+        accepted, _ = listener.accept()
+        with accepted:
+            assert owners.uid_of_peer(accepted) == os.getuid()
+    owners.close()
+
+
 def test_an_orphaned_connection_does_not_pass_for_root(pair: tuple[socket.socket, socket.socket]) -> None:
     accepted, caller = pair
     owners = SocketOwners()

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from executor.bench import Result
 from executor.docker.yard import Yard, task_output
 from taskward.core.clock import format_time, parse_time
 from taskward.core.ids import RunId
-from taskward.executor.docker import download, labels
+from taskward.executor.docker import download, labels, snapshot
+from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.snapshot import Snapshot, public_names
 
 pytestmark = pytest.mark.root
@@ -65,6 +67,27 @@ def test_a_container_can_be_loaded_and_run_again(yard: Yard, saved: Result) -> N
     finally:
         for name in names:
             yard.daemon.remove_image(name, force=True)
+
+
+def test_an_image_that_a_dead_process_left_without_a_name_goes(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    state_dir, made = yard.bench.state_dir, []
+    for told in ("", "somebody/0"):
+        config = {labels.STATE: str(state_dir), labels.RUN: told}
+        container = yard.daemon.create_container(yard.image, ["true"])["Id"]
+        made.append(yard.daemon.commit(container, conf={"Labels": config})["Id"])
+        yard.daemon.remove_container(container)
+    daemon = Daemon(yard.bench.settings.docker)
+    try:
+        snapshot.sweep(daemon, state_dir, ())
+        assert all(yard.daemon.inspect_image(image) for image in made), "it may be on its way"
+        monkeypatch.setattr(snapshot, "_UNNAMED_FOR_S", -5.0)
+        snapshot.sweep(daemon, state_dir, ())
+        with pytest.raises(ImageNotFound):
+            yard.daemon.inspect_image(made[0])
+        assert yard.daemon.inspect_image(made[1]), "a task's own, by its Docker socket"
+    finally:
+        yard.daemon.remove_image(made[1])
+        daemon.close()
 
 
 def test_no_variable_that_is_not_in_the_task_is_published(saved: Result) -> None:

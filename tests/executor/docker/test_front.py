@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from executor.docker.yard import Yard
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.front import Front, front_of
 from taskward.executor.docker.network import Network, Networks
+from taskward.executor.docker.slots import try_lock
 from taskward.executor.errors import EngineFailed
 
 pytestmark = pytest.mark.root
@@ -59,7 +61,12 @@ def test_a_proxy_that_is_a_container_joins_the_network_and_stays_until_it_goes(
     again, lock = networks.take()
     os.close(lock)
     assert again == network, "the proxy on it does not make it used"
+    turn = try_lock(yard.bench.state_dir / "front/locks", "networks.turn")
+    assert turn is not None
     networks.keep(0)
+    yard.daemon.inspect_network(network.id)
+    threading.Timer(0.2, os.close, (turn,)).start()
+    networks.keep(0, patience_s=20)
     with pytest.raises(APIError, match="404"):
         yard.daemon.inspect_network(network.id)
 

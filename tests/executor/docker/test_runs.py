@@ -56,6 +56,16 @@ def test_a_command_that_is_not_there_fails_at_once_with_the_daemons_words(yard: 
     assert yard.left_over(result.record.run) == []
 
 
+def test_what_a_container_that_could_not_be_started_holds_is_kept(yard: Yard) -> None:
+    artifacts = {"public/passwd": {"type": "file", "path": "/etc/passwd"}}
+    result = yard.run(["no-such-program"], artifacts=artifacts, features={"dockerSave": True})
+
+    assert result.outcome.state == "failed"
+    assert b"root:" in result.content("public/passwd")
+    assert result.entries["public/dockerImage.tar"].file
+    assert yard.left_over(result.record.run) == []
+
+
 def test_a_task_that_takes_too_long_is_killed_even_if_it_ignores_sigterm(yard: Yard) -> None:
     began = time.monotonic()
     result = yard.run("trap '' TERM INT HUP; echo before; while :; do sleep 100; done", maxRunTime=1)

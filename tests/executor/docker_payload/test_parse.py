@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from executor.docker_payload.asking import SETTINGS, TASK_ID, ask, utc
-from taskward.executor.docker.payload import backing_log_of, is_docker
-from taskward.executor.docker.request import DockerRequest, Image
+from taskward.executor.docker.payload import is_docker
+from taskward.executor.docker.request import DockerRequest, Image, backing_log_of
 
 
 def test_a_payload_with_an_image_is_docker_workers() -> None:

@@ -16,6 +16,9 @@ def machine(bench: Bench) -> Bench:
     return bench
 
 
+LOGS = ("public/logs/live.log", "public/logs/live_backing.log")
+
+
 def refused(machine: Bench, payload: dict[str, Any]) -> Result:
     result = machine.run_payload({**MINIMAL, **payload})
     assert (result.outcome.state, result.outcome.reason) == ("exception", "malformed-payload")
@@ -34,7 +37,7 @@ def test_the_problems_are_told_as_a_list(machine: Bench) -> None:
         "(root): Additional property artefacts is not allowed; did you mean artifacts?",
         'maxRunTime: Invalid type. Expected: integer (given: "60")',
     ]
-    assert (result.index.live_log_name, result.index.backing_log_name) == ("", "public/logs/live_backing.log")
+    assert (result.index.live_log_name, result.index.backing_log_name) == LOGS
 
 
 def test_an_artifact_that_outlives_its_task_is_told_in_docker_workers_words(machine: Bench) -> None:
@@ -43,6 +46,14 @@ def test_an_artifact_that_outlives_its_task_is_told_in_docker_workers_words(mach
     )
 
     assert "Artifact expiration for 'public/x' must not be greater than task expiration." in result.log
+
+
+@pytest.mark.parametrize("name", ["public/\u00fc.log", "public/../x.log", "n" * 1025])
+def test_a_log_that_no_artifact_can_be_is_told_in_the_usual_one(machine: Bench, name: str) -> None:
+    result = refused(machine, {"log": name})
+
+    assert "log: no artifact can be named" in result.log
+    assert (result.index.live_log_name, result.index.backing_log_name) == LOGS
 
 
 def test_a_feature_that_nobody_knows_is_told_in_a_log(machine: Bench) -> None:

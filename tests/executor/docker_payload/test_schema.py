@@ -146,12 +146,17 @@ def test_keys_of_every_era_are_taken(change: dict[str, Any]) -> None:
 
 def test_a_tolerant_worker_tells_what_it_ignores() -> None:
     payload = ask(
-        TOLERANT, scopes=[], capabilities={"turbo": True}, image={"type": "docker-image", "name": "a", "x": 1}
-    )
+        TOLERANT, scopes=[], capabilities={"turbo": True, "devices": {"cpu": True}},
+        image={"type": "docker-image", "name": "a", "x": 1},
+    )  # fmt: skip
+
+    assert payload.docker is not None
+    assert payload.docker.devices == frozenset()
 
     assert set(payload.warnings) == {
         "ignored in task.payload: (root): Additional property scopes is not allowed",
         "ignored in task.payload: capabilities: Additional property turbo is not allowed",
+        "ignored in task.payload: capabilities.devices: Additional property cpu is not allowed",
         "ignored in task.payload: image: Additional property x is not allowed",
     }
 

@@ -212,7 +212,8 @@ def test_a_redirect_to_something_else_than_the_web_is_refused(
 def test_content_that_a_task_may_get_from_its_own_proxy_is_no_url_content(mounting: Bench, web: Web) -> None:
     web.page("/api/secrets/v1/secret/x", b"secret")
     direct = f"http://127.77.9.9:{web.port}/api/secrets/v1/secret/x"
-    for url in (direct, web.page("/f", b"", 302, Location=direct)):
+    mapped = direct.replace("127.77.9.9", "[::ffff:127.77.9.9]")
+    for url in (direct, web.page("/f", b"", 302, Location=direct), mapped):
         result = mounting.run(shell("cat f"), mounts=[file({"url": url})])
         assert "it leads to the proxies of tasks" in result.log
         assert result.output == []

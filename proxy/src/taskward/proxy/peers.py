@@ -15,6 +15,7 @@ _REQUEST: Final = struct.Struct("=BBBBI")  # family, protocol, ext, pad, states
 _SOCK_ID: Final = struct.Struct("!HH16s16s")  # peer's own port, its destination port, both addresses
 _ANSWER: Final = struct.Struct("=BB2x48x12xII")  # family, state, (ids, timers), uid, inode
 _LIVE_STATES: Final = frozenset({1, 4, 5, 8})  # established, fin-wait-1, fin-wait-2, close-wait
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)  # a socket for both may have an IPv4 connection: Java's have
 _ANY_STATE: Final = 0xFFFFFFFF
 _TIMEOUT_S: Final = 1.0
 
@@ -48,7 +49,7 @@ class SocketOwners:
         if answer is None or len(answer) < _ANSWER.size:
             return None
         family, state, uid, inode = _ANSWER.unpack_from(answer)
-        if family != socket.AF_INET or state not in _LIVE_STATES or inode == 0:
+        if family not in _FAMILIES or state not in _LIVE_STATES or inode == 0:
             return None
         return int(uid)
 

@@ -39,15 +39,18 @@ def fetch(queue: Any, task_id: str, run_id: int, name: str, directory: Path) -> 
     """Saves one artifact below `directory` under its own name; returns its size in bytes.
 
     Raises:
-        CommandError: the name would lead out of `directory`.
+        CommandError: the name would lead out of `directory`, or nothing can be saved there.
     """
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
         raise CommandError(f"artifact {name!r} would be saved outside of {directory}; get it by hand")
     target = directory.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.parent.resolve().is_relative_to(directory.resolve()):
-        raise CommandError(f"artifact {name!r}: a symbolic link leads out of {directory}")
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.resolve().is_relative_to(directory.resolve()):
+            raise CommandError(f"artifact {name!r}: a symbolic link leads out of {directory}")
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise CommandError(f"artifact {name!r} cannot be saved as {target}: {error.strerror}") from error
     with os.fdopen(fd, "wb") as stream:
         return download(queue, task_id, run_id, name, stream.write)

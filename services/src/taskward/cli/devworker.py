@@ -120,7 +120,12 @@ class DevWorker:
     def _await_claiming(self, settings: Settings, since: datetime) -> None:
         import taskcluster
 
-        queue = taskcluster.Queue(_await_access(self.state_dir).options)
+        try:
+            access = _await_access(self.state_dir)
+        except Unavailable as error:
+            text = f"the development Taskcluster does not start; see {self.state_dir}/var/log/devcluster.log"
+            raise Unavailable(f"{text} (its ports are in {self.config})") from error
+        queue = taskcluster.Queue(access.options)
         provisioner, _, worker_type = settings.worker.task_queue_id.partition("/")
         worker = (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id)
         if not until(lambda: _asked_since(queue, worker, since), _READY_WITHIN_S, pause_s=0.05):

@@ -16,6 +16,7 @@ import click
 
 from taskward.cli import options, places
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
+from taskward.cli.programs import executors
 from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
@@ -137,6 +138,9 @@ def _desktops(settings: Settings) -> Iterator[Finding]:
 
 
 def _containers(settings: Settings) -> Iterator[Finding]:
+    if (slots := executors(settings)) < settings.worker.capacity:
+        text = f"{slots} instead of {settings.worker.capacity}: [docker] restrict_cpu gives each task a processor"
+        yield Finding("capacity", "warning", text)
     if settings.executor.enable_interactive:
         yield from _displays()
     proxy_is_container = bool(settings.others.get("proxy", {}).get("container"))

@@ -24,6 +24,7 @@ from taskward.executor.tasklog import TaskLog
 
 _LONGEST_RUN_TIME_S: Final = 7 * 86_400
 _UPSTREAMS: Final = ("balrogVPNProxy", "balrogStageVPNProxy", "relengAPIProxy", "testdroidProxy")
+_SHOWN: Final = 100
 _FAR: Final = "9999-12-31T23:59:59.999Z"
 _SOME_RUN: Final = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
 
@@ -74,6 +75,10 @@ def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Probl
     """Every problem that a worker with these settings would have with the task."""
     dates = list(_dates(definition))
     yield from dates
+    scopes = definition.get("scopes", [])
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        yield Problem("scopes", f"must be a list of texts (given: {str(scopes)[:_SHOWN]})")
+        return
     kind = kind_of(definition)
     try:
         payload = kind.parse("TASK", {**definition, "expires": _FAR} if dates else definition, settings)

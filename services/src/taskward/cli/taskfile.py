@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ _DEADLINE: Final = timedelta(hours=24)
 _EXPIRES: Final = timedelta(days=28)
 _DEFINITION_ONLY: Final = frozenset({"payload", "metadata", "taskQueueId", "provisionerId", "workerType"})
 _MAX_BYTES: Final = 10 << 20
+_SHOWN: Final = 100
 
 
 def read(path: Path) -> Mapping[str, Any]:
@@ -30,9 +31,16 @@ def read(path: Path) -> Mapping[str, Any]:
         data = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise CommandError(f"{path}: nested too deeply") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise CommandError(f"{path}: must be a task definition or a payload, that is a table")
-    return json.loads(json.dumps(data, default=_plain))  # type: ignore[no-any-return]  # a dict, as checked above
+    if not isinstance(data.get("metadata", {}), dict):
+        raise CommandError(f"{path}: metadata must be a table (given: {str(data['metadata'])[:_SHOWN]})")
+    try:
+        return json.loads(json.dumps(data, default=_plain))  # type: ignore[no-any-return]  # a dict, as checked above
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CommandError(f"{path}: cannot be written as JSON: {error}") from error
 
 
 def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: datetime) -> dict[str, Any]:
@@ -67,4 +75,6 @@ def _plain(value: Any) -> str:
     """YAML reads a bare time as a time; the queue wants it as text."""
     if isinstance(value, datetime):
         return format_time(value)
-    return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a value of type {type(value).__name__} ({str(value)[:_SHOWN]})")

@@ -138,9 +138,11 @@ def _count(fd: int) -> Iterator[int]:
 
 
 def _useradd(name: str, uid: int, home: Path) -> tuple[int, str]:
+    # no subordinate ids, which userdel frees for the next: what is written as one of them is nobody's afterwards
     argv = [
         "useradd", "--no-create-home", "--no-log-init", "--user-group", "--uid", str(uid), "--home-dir", str(home),
-        "--shell", "/bin/bash", "--key", f"GID_MIN={uid}", "--key", f"GID_MAX={uid}", "--key", f"UID_MAX={uid}", name,
+        "--shell", "/bin/bash", "--key", "SUB_UID_COUNT=0", "--key", "SUB_GID_COUNT=0",
+        "--key", f"GID_MIN={uid}", "--key", f"GID_MAX={uid}", "--key", f"UID_MAX={uid}", name,
     ]  # fmt: skip
     return _administer(argv)
 

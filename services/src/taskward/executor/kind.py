@@ -30,6 +30,7 @@ class Kind:
         parse: from taskId, definition and settings to the payload; raises `TaskEnded`.
         features: what a task can have, in the order of their start; the first keeps the log.
         work: does what the payload asks for, and raises `TaskEnded` unless it succeeded.
+        links_unread: whether the live log's name leads to the log of a task whose payload was refused, too.
     """
 
     log: type[TaskLog]
@@ -37,6 +38,7 @@ class Kind:
     parse: Callable[[str, Mapping[str, Any], Settings], Payload]
     features: Callable[[], tuple[type[Feature], ...]]
     work: Callable[[Task, Watch], None]
+    links_unread: bool = False
 
 
 def kind_of(definition: Mapping[str, Any]) -> Kind:

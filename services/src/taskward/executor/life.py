@@ -22,8 +22,8 @@ from taskward.executor.kind import Kind
 from taskward.executor.mounts.store import Store
 from taskward.executor.payload import PayloadRefused
 from taskward.executor.report import tell_problems
-from taskward.executor.task import Task
-from taskward.executor.watch import Watch
+from taskward.executor.task import UNREAD, Task
+from taskward.executor.watch import Watch, log_too_large
 
 _BATCHES_PER_UPLOADER: Final = 4
 
@@ -80,7 +80,9 @@ class Life:
         task = self._task
         for feature in reversed(self._started):
             self._attempt(feature.close)
-        if not self._attempt(task.engine.kill):
+        killed = self._attempt(task.engine.kill)
+        self._attempt(self._cut_log)
+        if not killed:
             self._started = [feature for feature in self._started if not feature.publishes]
         elif shortage := self._shortage():
             self._make_room(shortage)
@@ -147,6 +149,13 @@ class Life:
             "the task's files were removed"
         )
 
+    def _cut_log(self) -> None:
+        """What a task did to its log at its very end: others would wait for hours until it is uploaded."""
+        most_bytes = self._task.settings.executor.max_log_bytes
+        if most_bytes and self._task.log.cut(most_bytes):
+            self._task.log.warn(f"the log was longer than the {most_bytes} bytes that are left of it")
+            self._task.fail(log_too_large(most_bytes))
+
     def _make_room(self, shortage: Outcome) -> None:
         """Before Redis is asked for anything: it may be waiting for this."""
         self._task.fail(shortage)
@@ -196,11 +205,12 @@ class Life:
         entries = tuple(task.entries)
         backing = payload.backing_log if "backingLog" in payload.features else ""
         certifies = ChainOfTrust in stopped
+        linked = features.LiveLog in stopped or (payload is UNREAD and self._kind.links_unread)
         return Index(
             entries=entries,
             batches=balance(entries, most) if entries else (),
             log=str(task.log.path),
-            live_log_name=payload.live_log if features.LiveLog in stopped and backing else "",
+            live_log_name=payload.live_log if linked and backing else "",
             backing_log_name=backing,
             bulk_log_name=task.bulk_log,
             expires=str(task.definition["expires"]),

@@ -1,11 +1,12 @@
 """What a task asks for: generic-worker's payload as a value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
 from taskward.core.clock import parse_time
+from taskward.executor import names
 from taskward.executor.docker.request import DockerRequest
 from taskward.executor.errors import MalformedPayload
 from taskward.executor.mounts import request as mount_requests
@@ -105,7 +106,7 @@ class Payload:
             PayloadRefused: it does not conform to the schema.
             MalformedPayload: it asks for something that this worker does not offer.
         """
-        if found := problems(payload) or [*_mixed(payload), *bad_names(payload.get("env", {})), *_bad_mounts(payload)]:
+        if found := problems(payload) or list(_flaws(payload)):
             raise PayloadRefused(task_id, found)
         _refuse_unsupported(payload)
         if payload["maxRunTime"] > longest_run_time_s:
@@ -139,19 +140,29 @@ class Payload:
         )
 
 
+def _flaws(payload: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema cannot say."""
+    yield from _mixed(payload)
+    yield from bad_names(payload.get("env", {}))
+    yield from bad_logs({f"logs.{key}": name for key, name in payload.get("logs", {}).items()})
+    yield from mount_requests.flaws(payload.get("mounts", ()))
+
+
 def _mixed(payload: Mapping[str, Any]) -> list[str]:
     if len({type(entry) for entry in payload["command"]}) > 1:
         return ["command: all entries must be of one kind, argument vectors (arrays) or script lines (strings)"]
     return []
 
 
-def _bad_mounts(payload: Mapping[str, Any]) -> list[str]:
-    return list(mount_requests.flaws(payload.get("mounts", ())))
-
-
 def bad_names(env: Mapping[str, str]) -> list[str]:
     """Names that no environment can have, as lines that tell so."""
     return [f"env: {name!r} is not a name for a variable" for name in env if not name or "=" in name]
+
+
+def bad_logs(wanted: Mapping[str, str]) -> list[str]:
+    """Names that no log can have, by where they stand; the log has its usual name then, and tells so."""
+    refused = ((where, name, names.refusal(name)) for where, name in wanted.items())
+    return [f"{where}: no artifact can be named {names.shown(name)!r}: {why}" for where, name, why in refused if why]
 
 
 def _refuse_unsupported(payload: Mapping[str, Any]) -> None:

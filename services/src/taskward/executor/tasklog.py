@@ -68,6 +68,18 @@ class TaskLog:
         """Marks the file append-only; False where the file system or our rights don't allow it."""
         return _append_only(self.fd, True)
 
+    def cut(self, most_bytes: int) -> bool:
+        """No more than its first `most_bytes` stay; whether it was longer.
+
+        Append-only stops no task from making it longer at once (fallocate), with a hole that costs it nothing.
+        """
+        if self.size_bytes <= most_bytes:
+            return False
+        _append_only(self.fd, False)
+        os.ftruncate(self.fd, most_bytes)
+        self.protect()
+        return True
+
     def finish(self) -> None:
         """No line follows: readers are told by the `done` file. Twice is harmless."""
         _append_only(self.fd, False)

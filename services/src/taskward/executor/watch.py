@@ -145,14 +145,17 @@ class Watch:
         if time.monotonic() >= self._deadline:
             return failed(TIMED_OUT)
         if self._max_log_bytes and self._log.size_bytes > self._max_log_bytes:
-            return failed(
-                f"task aborted - its log is larger than {self._max_log_bytes} bytes, the most that is allowed"
-            )
+            return log_too_large(self._max_log_bytes)
         for probe in self._probes:
             if outcome := probe():
                 return outcome
         reason = self._abort_reason()
         return aborted(reason) if reason else None
+
+
+def log_too_large(most_bytes: int) -> Outcome:
+    """The outcome of a run that has written more than it may."""
+    return failed(f"task aborted - its log is larger than {most_bytes} bytes, the most that is allowed")
 
 
 def aborted(reason: str) -> Outcome:

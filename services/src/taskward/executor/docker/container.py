@@ -18,18 +18,23 @@ _STOPPED_WITHIN_S: Final = 60.0
 
 @dataclass(frozen=True)
 class State:
-    """What the daemon knows of a container: `status` is its word (``created``, ``running``, ``exited`` …)."""
+    """What the daemon knows of a container: `status` is its word (``created``, ``running``, ``exited`` …).
+
+    `was_refused`: the daemon could not start it, and has said so to whoever asked.
+    """
 
     status: str
     exit_code: int
     out_of_memory: bool
     image_id: str
+    was_refused: bool = False
 
     @classmethod
     def parse(cls, described: Mapping[str, Any]) -> Self:
         """From the daemon's description of a container."""
         state = described["State"]
-        return cls(state["Status"], int(state["ExitCode"]), bool(state["OOMKilled"]), str(described["Image"]))
+        return cls(state["Status"], int(state["ExitCode"]), bool(state["OOMKilled"]), str(described["Image"]),
+                   bool(state.get("Error")))  # fmt: skip
 
     @property
     def is_alive(self) -> bool:
@@ -83,14 +88,14 @@ class Container:
         return Usage(memory_bytes, cpu_ns / 1e9 if memory_bytes is not None and cpu_ns is not None else None)
 
     def kill(self) -> None:
-        """Ends all its processes; none is left when this returns. One that was never started is removed.
+        """Ends all its processes; none is left when this returns. One that nobody has tried to start is removed.
 
         Raises:
             EngineFailed: it still lives after a minute.
         """
         deadline, pause_s, refusal = time.monotonic() + _STOPPED_WITHIN_S, _FIRST_PAUSE_S, ""
         while state := self.state():
-            if state.status == "created":
+            if state.status == "created" and not state.was_refused:
                 self.remove()
                 return
             if not state.is_alive:

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from taskward.core.clock import format_time, parse_time
+from taskward.executor.docker.request import backing_log_of
 from taskward.executor.names import namespace_refusal, refusal, shown
-from taskward.executor.payload import bad_names
+from taskward.executor.payload import bad_logs, bad_names
 
 
 def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int) -> Iterator[str]:
@@ -21,6 +22,8 @@ def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int
     if (seconds := payload["maxRunTime"]) > longest_run_time_s:
         yield f"maxRunTime: must be at most {longest_run_time_s}, the most that this worker allows (given: {seconds})"
     yield from bad_names(payload.get("env", {}))
+    if "log" in payload:
+        yield from bad_logs({"log": payload["log"]}) or bad_logs({"log": backing_log_of(payload["log"])})
     yield from late_artifacts(payload, expires)
     yield from _bad_mounts(payload)
     if isinstance(payload["image"], Mapping):

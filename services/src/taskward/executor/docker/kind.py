@@ -17,4 +17,4 @@ def _engine(run: RunId, settings: Settings) -> Engine:
     return DockerEngine(run, settings)
 
 
-DOCKER: Final = Kind(DockerLog, _engine, parse, lambda: features.ORDER, work)
+DOCKER: Final = Kind(DockerLog, _engine, parse, lambda: features.ORDER, work, links_unread=True)

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from docker.errors import NotFound
 
+from taskward.core.poll import until
 from taskward.executor.docker import labels
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.front import Front
@@ -76,14 +77,22 @@ class Networks:
                 os.close(lock)
         return self._make()
 
-    def keep(self, ready: int) -> None:
+    def keep(self, ready: int, patience_s: float = 0.0) -> None:
         """Makes or removes networks until `ready` are free; for a pause between runs.
 
         None is made for a worker that has none: its tasks have no containers. One process does this at a time, else
-        each would make what the others hold for a moment.
+        each would make what the others hold for a moment; another that is at it is waited for no longer than
+        `patience_s`, and then left alone.
         """
-        turn = try_lock(self._locks.parent, "networks.turn")
-        if turn is not None:
+        turns: list[int] = []
+
+        def has_turn() -> bool:
+            turn = try_lock(self._locks.parent, "networks.turn")
+            turns.extend(() if turn is None else (turn,))
+            return turn is not None
+
+        until(has_turn, patience_s, pause_s=0.05)
+        for turn in turns:
             try:
                 self._keep(ready)
             finally:

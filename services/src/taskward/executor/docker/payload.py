@@ -3,12 +3,12 @@
 import posixpath
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from taskward.core.clock import parse_time
 from taskward.core.settings import Settings
 from taskward.executor.docker.flaws import flaws, late_artifacts
-from taskward.executor.docker.request import DockerRequest, Image
+from taskward.executor.docker.request import Device, DockerRequest, Image, backing_log_of
 from taskward.executor.payload import DEFAULT_LIVE_LOG, ArtifactRequest, Payload, PayloadRefused
 from taskward.executor.validation import MOST_PROBLEMS, problems
 
@@ -47,12 +47,6 @@ def parse(task_id: str, definition: Mapping[str, Any], settings: Settings) -> Pa
     return _from_valid(payload, (*unknown, *_without_effect(payload)))
 
 
-def backing_log_of(live_log: str) -> str:
-    """``public/logs/live.log`` → ``public/logs/live_backing.log``."""
-    stem, extension = posixpath.splitext(live_log)
-    return f"{stem}_backing{extension}"
-
-
 def _from_valid(payload: Mapping[str, Any], warnings: tuple[str, ...]) -> Payload:
     switches, on_exit = payload.get("features", {}), payload.get("onExitStatus", {})
     flags = {flag for flag in {*switches, *ON_BY_DEFAULT} if switches.get(flag, flag in ON_BY_DEFAULT)}
@@ -87,7 +81,7 @@ def _docker(payload: Mapping[str, Any]) -> DockerRequest:
         caches=payload.get("cache", {}),
         privileged=capabilities.get("privileged", False),
         disable_seccomp=capabilities.get("disableSeccomp", False),
-        devices=frozenset(name for name, wanted in devices.items() if wanted),
+        devices=frozenset(name for name in get_args(Device) if devices.get(name)),
         phone=devices.get("phone"),
         graphs=tuple(payload.get("graphs", ())),
     )

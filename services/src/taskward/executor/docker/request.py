@@ -1,10 +1,17 @@
 """What only a container can be asked for: the part of docker-worker's payload that other tasks do not have."""
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Device = Literal["loopbackVideo", "loopbackAudio", "hostSharedMemory", "kvm", "phone"]
+
+
+def backing_log_of(live_log: str) -> str:
+    """``public/logs/live.log`` → ``public/logs/live_backing.log``."""
+    stem, extension = posixpath.splitext(live_log)
+    return f"{stem}_backing{extension}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ image tells how the container was made from which it was committed, with all its
 which has none that are secret and never runs, stands between the task's and the image that is saved.
 """
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from taskward.executor.errors import EngineFailed
 
 _GONE: Final = (404, 409)  # 409: a container that is being removed still needs it
 _DRAFT: Final = "draft"
+_UNNAMED_FOR_S: Final = 600.0
 _WITHOUT_OWNER: Final = {labels.RUN: "", labels.WORKER: ""}
 
 
@@ -95,12 +97,7 @@ class Snapshot:
             raise
 
     def _forget(self, name: str) -> None:
-        try:
-            with self._daemon.asking("remove an image"):
-                self._daemon.api.remove_image(name)
-        except DaemonRefused as error:
-            if error.status not in _GONE:
-                raise
+        _forget(self._daemon, name)
 
 
 def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
@@ -111,6 +108,12 @@ def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
     """
     with daemon.asking("list images"):
         found: list[dict[str, Any]] = daemon.api.images(name=_repository(state_dir))
+        lost = daemon.api.images(filters={"dangling": True, "label": f"{labels.STATE}={state_dir}"})
+    for image in lost:
+        # the work of a process that died while the daemon made it; somebody else's would have its name by now
+        is_ours = (image.get("Labels") or {}).get(labels.RUN) == _WITHOUT_OWNER[labels.RUN]
+        if is_ours and image["Created"] < time.time() - _UNNAMED_FOR_S:
+            _forget(daemon, image["Id"])
     for tag in (name.rpartition(":")[2] for each in found for name in each.get("RepoTags") or ()):
         try:
             run = RunId.of_directory(tag.removesuffix(f".{_DRAFT}").removeprefix("run-"))
@@ -118,6 +121,15 @@ def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
             continue
         if run not in kept:
             Snapshot(daemon, state_dir, run).remove()
+
+
+def _forget(daemon: Daemon, name: str) -> None:
+    try:
+        with daemon.asking("remove an image"):
+            daemon.api.remove_image(name)
+    except DaemonRefused as error:
+        if error.status not in _GONE:
+            raise
 
 
 def _repository(state_dir: Path) -> str:

@@ -5,7 +5,7 @@ Only what bears this worker's label is looked at. A daemon that is away is no re
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from taskward.core.ids import RunId
 from taskward.core.settings import Settings
@@ -18,6 +18,8 @@ from taskward.executor.docker.front import front_of
 from taskward.executor.docker.images.images import Images
 from taskward.executor.docker.network import Networks
 from taskward.executor.errors import EngineFailed
+
+_TURN_WITHIN_S: Final = 5.0
 
 _Owned = tuple[RunId | None, str]
 
@@ -56,13 +58,13 @@ class Containers:
         self._keep_networks(self._settings.docker.networks_ready)
 
     def close(self) -> None:
-        """The worker ends: nothing is kept ready."""
-        self._keep_networks(0)
+        """The worker ends: nothing is kept ready. Another executor may have looked while a run here had its network."""
+        self._keep_networks(0, _TURN_WITHIN_S)
         self._daemon.close()
 
-    def _keep_networks(self, ready: int) -> None:
+    def _keep_networks(self, ready: int, patience_s: float = 0.0) -> None:
         front = front_of(self._settings.others.get("proxy", {}), self._daemon)
-        self._try("networks", lambda: Networks(self._daemon, self._state_dir, front).keep(ready))
+        self._try("networks", lambda: Networks(self._daemon, self._state_dir, front).keep(ready, patience_s))
 
     def _try(self, what: str, action: Callable[[], None]) -> None:
         try:

@@ -7,9 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from taskward.executor.errors import MalformedPayload
 from taskward.executor.features.feature import Feature
-from taskward.executor.names import refusal
 
 
 class BackingLog(Feature):
@@ -23,12 +21,7 @@ class BackingLog(Feature):
     def reserved(self) -> Sequence[str]:
         """``payload.logs.backing``."""
         payload = self.task.payload
-        if "backingLog" not in payload.features:
-            return ()
-        for name in (payload.backing_log, payload.live_log):
-            if why := refusal(name):
-                raise MalformedPayload(f"payload.logs: no artifact can be named {name!r}: {why}")
-        return (payload.backing_log,)
+        return (payload.backing_log,) if "backingLog" in payload.features else ()
 
     def start(self) -> None:
         """The head of the log."""

@@ -11,10 +11,12 @@ from taskward.executor.features.feature import Feature
 
 CERTIFIED_LOG: Final = "public/logs/certified.log"
 _FILE: Final = "certified.log"
-_SIGNED: Final = {
-    "chainOfTrust": ("public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig"),
-    "generateCertificate": ("public/logs/certificate.json.gpg",),
-}
+_KEYS: Final = frozenset({"chainOfTrust", "generateCertificate"})
+_SIGNED: Final = (
+    "public/chainOfTrust.json.asc", "public/chain-of-trust.json", "public/chain-of-trust.json.sig",
+    "public/provenance.intoto.json", "public/logs/certificate.json.gpg",
+)  # fmt: skip
+"""The signer certifies no artifact that is named like any document of its own."""
 
 
 class ChainOfTrust(Feature):
@@ -26,12 +28,11 @@ class ChainOfTrust(Feature):
 
     def requested(self) -> bool:
         """One of the two."""
-        return bool(self.task.payload.features & _SIGNED.keys())
+        return bool(self.task.payload.features & _KEYS)
 
     def reserved(self) -> Sequence[str]:
         """The signed documents and the log that they vouch for."""
-        wanted = [name for key, names in _SIGNED.items() if key in self.task.payload.features for name in names]
-        return (*wanted, CERTIFIED_LOG)
+        return (*_SIGNED, CERTIFIED_LOG)
 
     def stop(self) -> None:
         """A copy of the log as it is now: later lines are not vouched for."""

@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import ipaddress
 import json
 import random
 import ssl
@@ -80,7 +81,7 @@ class Client:
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self._stall_s)
         connection.connect()
-        if str(connection.sock.getpeername()[0]).startswith(PROXY_NETWORK) and not to_proxy:
+        if _plain(connection.sock.getpeername()[0]).startswith(PROXY_NETWORK) and not to_proxy:
             connection.close()
             raise Refused("it leads to the proxies of tasks, which give each task something else")
         target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
@@ -92,6 +93,12 @@ class Client:
         if self._ca:
             context.load_verify_locations(cadata=self._ca)
         return context
+
+
+def _plain(host: str) -> str:
+    """An address of IPv4 as such, in whatever form it was reached (``::ffff:127.0.0.1``)."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def attempts(action: Callable[[], T], deadline: float) -> T:

@@ -50,7 +50,7 @@ class ContainerArtifacts(ContainerFeature):
         plan = Plan(task.log, task.reserved, task.expires, settings.max_artifacts, settings.max_artifacts_bytes)
         collect.open_outbox(outbox)
         if not collect.load_plan(plan, outbox):
-            archive = Archive(self.engine, Limits(settings.max_unpacked_bytes, settings.max_artifacts + 1))
+            archive = Archive(self.engine, Limits(settings.max_unpacked_bytes, settings.max_artifacts))
             for request in task.payload.artifacts:
                 self._plan(plan, request, archive)
             collect.save_plan(plan, outbox)

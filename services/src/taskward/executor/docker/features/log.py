@@ -43,7 +43,9 @@ class ContainerLog(BackingLog):
         if outcome is not None and not succeeded and not self._is_told(outcome.message):
             task.log.error(outcome.message or outcome.reason)
         code = -1 if task.aborted or task.last_exit_code is None else task.last_exit_code
-        if code == 0 and not succeeded:
+        if succeeded:
+            code = 0  # the process that saw it may have died since
+        elif code == 0:
             code = -1
         result = "Successful" if succeeded else "Unsuccessful"
         task.log.info(f"{result} task run with exit code: {code} completed in {self._seconds()} seconds")
