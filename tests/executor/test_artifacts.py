@@ -248,6 +248,22 @@ def test_a_file_of_holes_counts_with_all_its_bytes(bench: Bench) -> None:
     assert "has 107374182400 bytes; with it the task's artifacts would have more than 1048576" in result.outcome.message
 
 
+def test_a_file_of_holes_that_has_to_be_copied_keeps_them(bench: Bench) -> None:
+    """One with a second name cannot be had by renaming."""
+    script = (
+        "printf head > sparse; truncate -s 8G sparse; printf tail >> sparse; truncate -s 9G sparse; ln sparse b"
+    )
+    result = collect(bench, script, file("sparse"))
+
+    assert result.outcome.succeeded
+    taken = result.outbox / result.entries["sparse"].file
+    assert (taken.stat().st_size, taken.stat().st_blocks < 1000) == (9 << 30, True)
+    with taken.open("rb") as stream:
+        assert stream.read(5) == b"head\0"
+        stream.seek((8 << 30) - 1)
+        assert stream.read(6) == b"\0tail\0"
+
+
 def test_ten_thousand_files_are_collected_quickly(bench: Bench) -> None:
     script = "mkdir d; cd d; for i in {1..100}; do mkdir $i; printf x | tee $i/{1..100} > /dev/null; done"
     result = collect(bench, script, directory("d"))

@@ -23,7 +23,7 @@ from taskward.uploader.gzipped import SpooledBody, collected
 from taskward.uploader.manifest import Sent
 from taskward.uploader.run import RunUpload
 
-_PIECES_BETWEEN_LOOKS: Final = 64  # of 1 MiB
+_PIECES_BETWEEN_LOOKS: Final = 128  # of half a MiB
 _UNRECORDED: Final = 10
 _logger = logging.getLogger(__name__)
 
