@@ -12,7 +12,7 @@ import pytest
 
 from simulators.patience import until
 from simulators.service import Call, Service, serving
-from taskward.claimer.claim import Claims, claim_for_ever
+from taskward.claimer.claim import Claims, claim_for_ever, leave_when_draining
 from taskward.claimer.slots import Slots
 from taskward.core import keys
 from taskward.core.errors import Refused, Unreachable
@@ -110,6 +110,21 @@ def test_who_hangs_up_is_given_nothing_more(rig: Rig) -> None:
     task_id = rig.create()
     assert rig.claims.ask(1) == 1
     assert rig.records.active() == {RunId(task_id, 0)}
+
+
+def test_a_request_that_waits_ends_when_the_worker_is_drained(rig: Rig) -> None:
+    admin, over = rig.server.client("admin"), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(rig.claims.ask, 1)
+        leaving = pool.submit(leave_when_draining, rig.claims, slots(rig), over)
+        until(lambda: rig.claims._line._connection, "it asks")
+        admin.set(keys.DRAIN, "1")
+        assert asking.result(5) == 0
+        until(lambda: admin.get(keys.DRAIN) == keys.DRAIN_HEARD.encode(), "it is told")
+        admin.delete(keys.DRAIN)
+        over.set()
+        leaving.result(5)
+    assert admin.get(keys.DRAIN) is None
 
 
 def test_the_loop_fills_free_slots_and_ends_when_told(rig: Rig) -> None:

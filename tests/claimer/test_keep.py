@@ -82,7 +82,7 @@ def test_a_canceled_run_is_noticed_at_the_next_status_poll(rig: Rig, keeper: Kee
 
 def test_a_run_resolved_behind_our_back_is_noticed_at_the_renewal(rig: Rig, keeper: Keeper, watch: Watch) -> None:
     run = rig.claimed()
-    keeper.settings = ClaimerSettings(status_poll_s=1e6)
+    keeper.settings = ClaimerSettings(status_poll_s=86_400.0)
     keeper.look()
     rig.queue().cancelTask(run.task_id)
     watch.pass_s(1000)

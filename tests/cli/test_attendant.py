@@ -102,6 +102,16 @@ def test_a_file_that_cannot_be_written_ends_nothing(supervised: Supervised) -> N
     assert supervised.process.poll() is None
 
 
+def test_a_full_disk_under_standard_error_ends_nothing() -> None:
+    program = (
+        "import sys; from taskward.cli.attendant import Patient; sys.stderr = Patient(sys.stderr)\n"
+        "print('what went wrong', file=sys.stderr); print('goes on')"
+    )
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.stdout == b"goes on\n"
+
+
 def test_nothing_of_it_can_be_called(supervised: Supervised) -> None:
     for method in ("_tick", "_starting", "attend"):
         with pytest.raises(SupervisorRefused):

@@ -2,12 +2,13 @@
 
 import configparser
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from taskward.cli.accounts import ROLE_USERS
-from taskward.cli.programs import STAGES, Devcluster, executors, programs, python
+from taskward.cli.programs import STAGES, SUPERVISOR, Devcluster, command, executors, programs, python
 from taskward.cli.supervisord import configuration
 from taskward.core.settings import Settings
 
@@ -93,6 +94,15 @@ def test_executor_and_claimer_get_the_grace_time_and_more() -> None:
     parser = _parsed()
     for role in ("executor", "claimer", "uploader"):
         assert int(parser[f"program:{role}"]["stopwaitsecs"]) == 60 + 15
+
+
+def test_a_program_whose_supervisor_is_gone_already_does_not_begin() -> None:
+    sample = command(programs(Settings.parse(STANDARD, "sample"))[0], Path("/lock"))
+    shell = list(sample[sample.index("/bin/sh") : sample.index("redis")])
+    for parent, printed in ((os.getpid(), b"begun\n"), (1, b"")):
+        argv = [*shell, "redis", "echo", "begun"]
+        done = subprocess.run(argv, env={SUPERVISOR: str(parent)}, capture_output=True, check=False)
+        assert (done.stdout, done.returncode == 0) == (printed, bool(printed))
 
 
 def test_where_each_task_has_a_processor_there_are_no_more_executors_than_processors() -> None:

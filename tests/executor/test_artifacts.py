@@ -250,9 +250,7 @@ def test_a_file_of_holes_counts_with_all_its_bytes(bench: Bench) -> None:
 
 def test_a_file_of_holes_that_has_to_be_copied_keeps_them(bench: Bench) -> None:
     """One with a second name cannot be had by renaming."""
-    script = (
-        "printf head > sparse; truncate -s 8G sparse; printf tail >> sparse; truncate -s 9G sparse; ln sparse b"
-    )
+    script = "printf head > sparse; truncate -s 8G sparse; printf tail >> sparse; truncate -s 9G sparse; ln sparse b"
     result = collect(bench, script, file("sparse"))
 
     assert result.outcome.succeeded

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from taskward.claimer.claim import Claims, claim_for_ever
+from taskward.claimer.claim import Claims, claim_for_ever, leave_when_draining
 from taskward.claimer.inbox import Inbox
 from taskward.claimer.keep import Keeper, keep_for_ever
 from taskward.claimer.reaper import Reaper, Watch, reap_for_ever
@@ -76,6 +76,7 @@ class Claimer:
             threading.Thread(target=self._guard, args=work, daemon=True)
             for work in (
                 (claim_for_ever, self._claims, slots.free, self.stopping, self.wake),
+                (leave_when_draining, self._claims, slots, self.ended),
                 (keep_for_ever, keeper, self.ended),
                 (inbox.serve, self.ended),
                 (reap_for_ever, Reaper(redis, locks, metrics), Watch(locks.values()), self.ended),

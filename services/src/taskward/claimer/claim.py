@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from taskward.claimer.access import stored
+from taskward.claimer.slots import Slots
 from taskward.core.clock import parse_time
 from taskward.core.errors import Refused, Unreachable
 from taskward.core.http1 import Line
@@ -25,6 +26,7 @@ _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 _REFUSED_PAUSE_S: Final = 30.0
 _SHORTEST_POLL_S: Final = 1.0
+_LOOK_S: Final = 0.5
 _ROLE: Final = "assume:"
 _EXPAND_TIMEOUT_S: Final = 10.0
 
@@ -97,6 +99,14 @@ class Claims:
 def _may_be_role(scope: str) -> bool:
     """``assume:…``, or what stands for such scopes, too; ``*`` alone stands for everything without expansion."""
     return scope.startswith(_ROLE) or (scope.endswith("*") and scope != "*" and _ROLE.startswith(scope[:-1]))
+
+
+def leave_when_draining(claims: Claims, slots: Slots, stop: threading.Event) -> None:
+    """Until `stop`: a request that waits for work is ended when nothing more shall be claimed."""
+    while not stop.wait(_LOOK_S):
+        if slots.draining():
+            claims.hang_up()
+            slots.hear_of_draining()
 
 
 def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Event, wake: threading.Event) -> None:

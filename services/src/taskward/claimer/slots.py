@@ -26,9 +26,17 @@ class Slots:
         self._layout = layout
         self._locks: Path = layout.locks(EXECUTE.name)
 
+    def draining(self) -> bool:
+        """Whether somebody wants no more runs to be claimed."""
+        return bool(self._redis.exists(keys.DRAIN))
+
+    def hear_of_draining(self) -> None:
+        """Tells `taskward drain` that no request for work is under way."""
+        self._redis.set(keys.DRAIN, keys.DRAIN_HEARD, xx=True)
+
     def free(self) -> int:
         """Runs to ask the queue for, 0 to 32."""
-        if self._redis.exists(keys.DRAIN):
+        if self.draining():
             return 0
         usable = min(self._capacity, available(self._locks))
         taken = self._records.active()

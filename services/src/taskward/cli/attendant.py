@@ -4,14 +4,19 @@ supervisord calls `attend` as the factory of an RPC interface, the one door that
 that listens to its events would take 7 MiB for the same (docs/adr/0008).
 """
 
+import contextlib
+import fcntl
+import os
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from supervisor import events
 from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
 from supervisor.xmlrpc import RPCError
 
+from taskward.cli.programs import ALIVE_LOCK, SUPERVISOR
 from taskward.cli.restarts import FILE, Restarts, Revival, Say
 
 
@@ -42,8 +47,32 @@ class Attendant:
         self._revival.tick(time.monotonic())
 
 
+class Patient:
+    """Standard error on a disk that may be full: supervisord reports what it cannot log there, and would end of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """All of it, or nothing."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
 def attend(supervisord: Any, directory: str) -> Attendant:
-    """For supervisord's configuration: ``restarts.json`` is written to `directory`."""
+    """For supervisord's configuration: ``restarts.json`` is written to `directory`.
+
+    Programs find supervisord's pid in ``TASKWARD_SUPERVISOR``: see `programs.command`.
+    """
+    os.environ[SUPERVISOR] = str(os.getpid())
+    alive = os.open(Path(directory) / ALIVE_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_SH)  # as its programs do, until it has ended: it is the last of the worker
+    sys.stderr = cast(TextIO, Patient(sys.stderr))
     rpc = SupervisorNamespaceRPCInterface(supervisord)
 
     def start(name: str) -> str:

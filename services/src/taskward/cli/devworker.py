@@ -1,6 +1,7 @@
 """A development Taskcluster and a worker for it, in one state directory."""
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -16,7 +17,14 @@ from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.places import DEV_CONFIG
-from taskward.cli.programs import Devcluster, base_environment, command, devcluster_program, environment
+from taskward.cli.programs import (
+    SUPERVISOR,
+    Devcluster,
+    base_environment,
+    command,
+    devcluster_program,
+    environment,
+)
 from taskward.cli.provision import replace
 from taskward.cli.supervisor import Process
 from taskward.cli.supervisord import alive_lock
@@ -170,7 +178,8 @@ def register(state_dir: Path, port: int) -> str:
 @contextmanager
 def _running(argv: Sequence[str], more: dict[str, str]) -> Iterator[None]:
     """A process for the length of a block."""
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=base_environment() | more, cwd="/")
+    own = {SUPERVISOR: str(os.getpid())}
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=base_environment() | own | more, cwd="/")
     try:
         yield
     finally:

@@ -11,9 +11,12 @@ from taskward.cli import options, places
 from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.redisview import View, quick
 from taskward.core import keys
+from taskward.core.connection import text
+from taskward.core.poll import until
 from taskward.core.settings import Settings
 
 _POLL_S: Final = 0.5
+_HEARD_WITHIN_S: Final = 5.0
 
 
 @click.command()
@@ -48,6 +51,8 @@ def _drain(settings: Settings, undo: bool, wait: bool) -> None:
             click.echo("claiming again")
             return
         redis.set(keys.DRAIN, "1")
+        if until(lambda: text(redis.get(keys.DRAIN)) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05):
+            time.sleep(_POLL_S)  # what it had got just before becomes a run
         click.echo("no more claims")
         while wait and (runs := View.take(redis).runs):
             click.echo(f"\r{len(runs)} running ", nl=False, err=True)

@@ -19,6 +19,14 @@ from taskward.core.settings import Settings
 STOP_MARGIN_S: Final = 15
 """What a process gets beyond the grace time before it is killed."""
 
+SUPERVISOR: Final = "TASKWARD_SUPERVISOR"
+"""The variable in which a program finds the pid of its supervisor (`attendant.attend`)."""
+
+ALIVE_LOCK: Final = "alive.lock"
+"""In the supervisor's directory: every process of the worker holds it locked while it lives."""
+
+_UNLESS_ORPHANED: Final = f'test "$PPID" = "${SUPERVISOR}" && exec "$@"'
+
 COMPILED: Final = "pycache"
 """In the virtual environment: everything that the roles may import, without docstrings."""
 
@@ -98,12 +106,13 @@ def command(program: Program, alive_lock: Path) -> Sequence[str]:
     """The argv: holds `alive_lock` while it lives, dies with the supervisor, has no more rights than it needs.
 
     It is killed when the supervisor is killed, without a chance to end in order: ending in order needs the other
-    processes, which are ending, too. What was under way is found again at the next start.
+    processes, which are ending, too. What was under way is found again at the next start. A supervisor that was killed
+    before it had asked for that is no parent any more.
     """
     return (
         _found("flock"), "--shared", "--no-fork", str(alive_lock),
         _found("setpriv"), "--pdeathsig", "KILL", *_rights(program.name), "--",
-        *interpreter(), "-m", program.module, *program.arguments,
+        "/bin/sh", "-c", _UNLESS_ORPHANED, program.name, *interpreter(), "-m", program.module, *program.arguments,
     )  # fmt: skip
 
 

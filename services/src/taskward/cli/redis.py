@@ -5,15 +5,23 @@ its proper name, so that nobody ever meets a server without them: not at the fir
 """
 
 import argparse
+import contextlib
 import os
+import select
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from redis.exceptions import RedisError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from taskward.cli.provision import hidden_socket
-from taskward.core.connection import RedisAddress, connect, load_functions
+from taskward.core.connection import RedisAddress, load_functions
 from taskward.core.errors import ConfigurationError
 from taskward.core.poll import until
 from taskward.core.redis_server import find_server
@@ -22,17 +30,31 @@ from taskward.core.settings import Settings
 _READY_WITHIN_S: Final = 60.0
 
 
-def publish(address: RedisAddress, public: Path) -> None:
+def publish(address: RedisAddress, public: Path, has_ended: Callable[[], bool] = lambda: False) -> None:
     """Loads the functions through the hidden socket, then renames it to `public`.
 
     Raises:
-        TimeoutError: the server did not listen in time.
+        TimeoutError: the server did not listen in time, or has ended.
         RedisError: it refused the functions.
     """
-    if not until(address.socket.is_socket, _READY_WITHIN_S, pause_s=0.005):
+    until(lambda: address.socket.is_socket() or has_ended(), _READY_WITHIN_S, pause_s=0.005)
+    if has_ended() or not address.socket.is_socket():
         raise TimeoutError(f"{address.socket}: the server does not listen")
-    load_functions(connect(address))
+    password = address.password_file.read_text().strip()
+    impatient = Retry(NoBackoff(), 0)  # a server that dies over it is started again, with another child
+    server = Redis(unix_socket_path=str(address.socket), username=address.user, password=password, retry=impatient)
+    if not until(lambda: _answers(server), _READY_WITHIN_S, pause_s=0.02):
+        raise TimeoutError(f"{address.socket}: the server does not answer")
+    load_functions(server)
     address.socket.rename(public)
+
+
+def _answers(server: Redis) -> bool:
+    """Not while it reads its data."""
+    try:
+        return bool(server.ping())
+    except (BusyLoadingError, RedisTimeoutError):
+        return False
 
 
 def main() -> NoReturn:
@@ -55,18 +77,20 @@ def main() -> NoReturn:
 
 def _in_background(address: RedisAddress, public: Path) -> None:
     """Forks twice: the server must not be left with a child that it does not know."""
-    server = os.getpid()
+    server = os.pidfd_open(os.getpid())
     child = os.fork()
     if child:
         os.waitpid(child, 0)
+        os.close(server)
         return
     if os.fork():
         os._exit(0)
     try:
-        publish(address, public)
+        publish(address, public, lambda: bool(select.select([server], [], [], 0)[0]))
     except (OSError, RedisError) as error:
         print(f"redis: functions not loaded: {error}", file=sys.stderr)  # noqa: T201 - goes to the server's log
-        os.kill(server, 15)  # a server without functions is of no use; the supervisor starts it again
+        with contextlib.suppress(ProcessLookupError):  # a server without functions is of no use: another is started
+            signal.pidfd_send_signal(server, signal.SIGTERM)
         os._exit(1)
     os._exit(0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.programs import STAGES, Program, command, environment, interpreter
+from taskward.cli.programs import ALIVE_LOCK, STAGES, Program, command, environment, interpreter
 from taskward.cli.provision import replace
 
 LOG_BYTES: Final = 20 << 20
@@ -47,7 +47,7 @@ def directory(state_dir: Path) -> Path:
 
 def alive_lock(state_dir: Path) -> Path:
     """Every process of the worker holds this file locked while it lives."""
-    return directory(state_dir) / "alive.lock"
+    return directory(state_dir) / ALIVE_LOCK
 
 
 def write_configuration(state_dir: Path, programs: Sequence[Program]) -> None:

@@ -51,7 +51,7 @@ ROLES: Final[Mapping[str, str]] = {
     "claimer": (
         f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard "
         f"+rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:run:* ~tw:runs ~tw:inbox "
-        f"~tw:creds:* %R~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
+        f"~tw:creds:* ~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
     ),
     "executor": (
         f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} ~tw:run:* %R~tw:runs ~tw:inbox "

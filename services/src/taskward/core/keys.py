@@ -28,7 +28,7 @@ key                        type    holds                                        
 ``tw:pending:RUN``         set     upload batches that are not done                       executor   uploader
 ``tw:manifest:RUN``        hash    artifact name -> JSON of what was uploaded             uploader   uploader
 ``tw:notes:RUN``           list    lines that the uploader adds to the end of the log     uploader   uploader
-``tw:drain``               string  why no new runs are claimed (`taskward drain`)           admin      claimer
+``tw:drain``               string  no new runs are claimed (`taskward drain`); ``heard``    admin      claimer
 =========================  ======  =====================================================  =========  ==================
 
 Channel ``tw:creds``: the claimer publishes RUN each time it has stored new credentials.
@@ -43,6 +43,8 @@ from typing import Final
 RUNS: Final = "tw:runs"
 INBOX: Final = "tw:inbox"
 DRAIN: Final = "tw:drain"
+DRAIN_HEARD: Final = "heard"
+"""What the claimer makes of it when it no longer waits for work."""
 CREDENTIALS_CHANNEL: Final = "tw:creds"
 DEVICES: Final = "tw:devices"
 

@@ -26,8 +26,9 @@ class UploaderSettings:
     signer_key_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.concurrency <= 64:
-            raise ConfigurationError("concurrency: must be 1 to 64")
+        for name in ("processes", "concurrency"):
+            if not 1 <= getattr(self, name) <= 64:
+                raise ConfigurationError(f"{name}: must be 1 to 64")
         if self.storage not in ("s3", "object"):
             raise ConfigurationError("storage: must be 's3' or 'object'")
         if self.signer_url:
