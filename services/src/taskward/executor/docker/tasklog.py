@@ -30,6 +30,13 @@ class DockerLog(TaskLog):
         self._told.add(text)
         self._append("".join(f"\n[taskcluster:error] {line}\n" for line in text.split("\n")))
 
+    def cut(self, most_bytes: int) -> bool:
+        """What was told may be among what is cut off, so it has to be told again."""
+        was_longer = super().cut(most_bytes)
+        if was_longer:
+            self._told.clear()
+        return was_longer
+
     def plain(self, text: str) -> None:
         """As it is."""
         self._append(text)
