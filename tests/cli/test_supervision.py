@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from taskward.cli.accounts import ROLE_USERS
-from taskward.cli.programs import STAGES, SUPERVISOR, Devcluster, command, executors, programs, python
+from taskward.cli.lifeline import SUPERVISOR
+from taskward.cli.programs import STAGES, Devcluster, command, executors, programs, python
 from taskward.cli.supervisord import configuration
 from taskward.core.settings import Settings
 

@@ -16,7 +16,7 @@ from supervisor import events
 from supervisor.rpcinterface import SupervisorNamespaceRPCInterface
 from supervisor.xmlrpc import RPCError
 
-from taskward.cli.programs import ALIVE_LOCK, SUPERVISOR
+from taskward.cli.lifeline import ALIVE_LOCK, SUPERVISOR
 from taskward.cli.restarts import FILE, Restarts, Revival, Say
 
 

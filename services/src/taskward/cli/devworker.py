@@ -16,9 +16,9 @@ from taskward.cli import supervision
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
+from taskward.cli.lifeline import SUPERVISOR
 from taskward.cli.places import DEV_CONFIG
 from taskward.cli.programs import (
-    SUPERVISOR,
     Devcluster,
     base_environment,
     command,

@@ -14,18 +14,11 @@ from typing import Final
 
 from taskward.cli import resolved
 from taskward.cli.accounts import ROLE_USERS
+from taskward.cli.lifeline import UNLESS_ORPHANED
 from taskward.core.settings import Settings
 
 STOP_MARGIN_S: Final = 15
 """What a process gets beyond the grace time before it is killed."""
-
-SUPERVISOR: Final = "TASKWARD_SUPERVISOR"
-"""The variable in which a program finds the pid of its supervisor (`attendant.attend`)."""
-
-ALIVE_LOCK: Final = "alive.lock"
-"""In the supervisor's directory: every process of the worker holds it locked while it lives."""
-
-_UNLESS_ORPHANED: Final = f'test "$PPID" = "${SUPERVISOR}" && exec "$@"'
 
 COMPILED: Final = "pycache"
 """In the virtual environment: everything that the roles may import, without docstrings."""
@@ -112,7 +105,7 @@ def command(program: Program, alive_lock: Path) -> Sequence[str]:
     return (
         _found("flock"), "--shared", "--no-fork", str(alive_lock),
         _found("setpriv"), "--pdeathsig", "KILL", *_rights(program.name), "--",
-        "/bin/sh", "-c", _UNLESS_ORPHANED, program.name, *interpreter(), "-m", program.module, *program.arguments,
+        "/bin/sh", "-c", UNLESS_ORPHANED, program.name, *interpreter(), "-m", program.module, *program.arguments,
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.programs import ALIVE_LOCK, STAGES, Program, command, environment, interpreter
+from taskward.cli.lifeline import ALIVE_LOCK
+from taskward.cli.programs import STAGES, Program, command, environment, interpreter
 from taskward.cli.provision import replace
 
 LOG_BYTES: Final = 20 << 20
