@@ -43,6 +43,8 @@ class Claims:
     records: Records
     metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
     _line: Line = field(default_factory=Line)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held from the look at free slots until what was claimed is recorded."""
 
     def ask(self, count: int) -> int:
         """Waits up to about 20 s, or until `hang_up`, for at most `count` runs; returns how many were taken.
@@ -106,21 +108,25 @@ def leave_when_draining(claims: Claims, slots: Slots, stop: threading.Event) -> 
     while not stop.wait(_LOOK_S):
         if slots.draining():
             claims.hang_up()
-            slots.hear_of_draining()
+            if claims.turn.acquire(timeout=_LOOK_S):  # whoever takes it next sees that the worker is drained
+                claims.turn.release()
+                slots.hear_of_draining()
 
 
 def claim_for_ever(claims: Claims, free: Callable[[], int], stop: threading.Event, wake: threading.Event) -> None:
     """Keeps the free slots filled until `stop`; `wake` tells that a slot may have become free."""
     pause_s = _FIRST_PAUSE_S
     while not stop.is_set():
-        count = free()
-        if count == 0:
-            wake.wait(IDLE_S)
-            wake.clear()
-            continue
         try:
             begun_s = time.monotonic()
-            if not claims.ask(count):  # a queue that does not wait for work must not be asked without a pause
+            with claims.turn:
+                count = free()
+                taken = claims.ask(count) if count else 0
+            if not count:
+                wake.wait(IDLE_S)
+                wake.clear()
+                continue
+            if not taken:  # a queue that does not wait for work must not be asked without a pause
                 stop.wait(_SHORTEST_POLL_S - (time.monotonic() - begun_s))
             pause_s = _FIRST_PAUSE_S
         except Unreachable as error:

@@ -51,9 +51,8 @@ def _drain(settings: Settings, undo: bool, wait: bool) -> None:
             click.echo("claiming again")
             return
         redis.set(keys.DRAIN, "1")
-        if until(lambda: text(redis.get(keys.DRAIN)) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05):
-            time.sleep(_POLL_S)  # what it had got just before becomes a run
-        click.echo("no more claims")
+        heard = until(lambda: text(redis.get(keys.DRAIN)) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05)
+        click.echo("no more claims" if heard else "no more claims, as soon as the claimer runs again")
         while wait and (runs := View.take(redis).runs):
             click.echo(f"\r{len(runs)} running ", nl=False, err=True)
             time.sleep(_POLL_S)

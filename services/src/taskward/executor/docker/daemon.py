@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Final
 
 from docker.api.client import APIClient
 from docker.auth import AuthConfig
@@ -11,6 +12,9 @@ from requests.exceptions import RequestException
 
 from taskward.core.settings import DockerSettings
 from taskward.executor.errors import EngineFailed
+
+IMAGE_IS_GONE: Final = (404, 409)
+"""What the daemon answers about an image that is not there; 409: a container that is being removed still needs it."""
 
 
 class DaemonAway(EngineFailed):
@@ -60,6 +64,19 @@ class Daemon:
         except (DockerException, RequestException, OSError) as error:
             text = f"the Docker daemon at {self.settings.host} does not answer ({what}): {_one_line(str(error))}"
             raise DaemonAway(text) from error
+
+    def forget_image(self, name: str) -> None:
+        """Takes a name away from an image, and the image with its last; one that is gone or still used is left.
+
+        Raises:
+            DaemonAway, DaemonRefused: it may be there.
+        """
+        try:
+            with self.asking("remove an image"):
+                self.api.remove_image(name)
+        except DaemonRefused as error:
+            if error.status not in IMAGE_IS_GONE:
+                raise
 
     @cached_property
     def shares_cgroups(self) -> bool:

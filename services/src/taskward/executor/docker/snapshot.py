@@ -13,10 +13,9 @@ from typing import Any, Final
 from taskward.core.ids import RunId
 from taskward.executor.docker import labels
 from taskward.executor.docker.container import Container
-from taskward.executor.docker.daemon import Daemon, DaemonRefused
+from taskward.executor.docker.daemon import IMAGE_IS_GONE, Daemon, DaemonRefused
 from taskward.executor.errors import EngineFailed
 
-_GONE: Final = (404, 409)  # 409: a container that is being removed still needs it
 _DRAFT: Final = "draft"
 _UNNAMED_FOR_S: Final = 600.0
 _WITHOUT_OWNER: Final = {labels.RUN: "", labels.WORKER: ""}
@@ -78,9 +77,9 @@ class Snapshot:
         if (image := self._image_id(own)) is not None:
             for name in public_names(self._run):
                 if self._image_id(f"{name}:latest") == image:
-                    self._forget(f"{name}:latest")
-            self._forget(own)
-        self._forget(f"{own}.{_DRAFT}")
+                    self._daemon.forget_image(f"{name}:latest")
+            self._daemon.forget_image(own)
+        self._daemon.forget_image(f"{own}.{_DRAFT}")
 
     def _commit(self, container: str, tag: str, config: Mapping[str, Any]) -> str:
         with self._daemon.asking("make an image of the container"):
@@ -92,12 +91,9 @@ class Snapshot:
             with self._daemon.asking("look for an image"):
                 return str(self._daemon.api.inspect_image(name)["Id"])
         except DaemonRefused as error:
-            if error.status in _GONE:
+            if error.status in IMAGE_IS_GONE:
                 return None
             raise
-
-    def _forget(self, name: str) -> None:
-        _forget(self._daemon, name)
 
 
 def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
@@ -113,7 +109,7 @@ def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
         # the work of a process that died while the daemon made it; somebody else's would have its name by now
         is_ours = (image.get("Labels") or {}).get(labels.RUN) == _WITHOUT_OWNER[labels.RUN]
         if is_ours and image["Created"] < time.time() - _UNNAMED_FOR_S:
-            _forget(daemon, image["Id"])
+            daemon.forget_image(image["Id"])
     for tag in (name.rpartition(":")[2] for each in found for name in each.get("RepoTags") or ()):
         try:
             run = RunId.of_directory(tag.removesuffix(f".{_DRAFT}").removeprefix("run-"))
@@ -121,15 +117,6 @@ def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
             continue
         if run not in kept:
             Snapshot(daemon, state_dir, run).remove()
-
-
-def _forget(daemon: Daemon, name: str) -> None:
-    try:
-        with daemon.asking("remove an image"):
-            daemon.api.remove_image(name)
-    except DaemonRefused as error:
-        if error.status not in _GONE:
-            raise
 
 
 def _repository(state_dir: Path) -> str:

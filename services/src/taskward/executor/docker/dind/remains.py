@@ -11,7 +11,6 @@ from taskward.executor.docker import labels
 from taskward.executor.docker.container import Container
 from taskward.executor.docker.daemon import Daemon, DaemonRefused
 
-_GONE: Final = (404, 409)  # 409: a container that is being removed still needs it
 _PREFIX: Final = "run-"
 _AT_ONCE: Final = 4
 
@@ -59,7 +58,7 @@ class Remains:
                 self._daemon.api.remove_volume(volume["Name"], force=True)
         for tag in _tags(self._daemon, self._state_dir):
             if tag.startswith(pins(self._state_dir, self._run)[1]):
-                _forget(self._daemon, f"{_repository(self._state_dir)}:{tag}")
+                self._daemon.forget_image(f"{_repository(self._state_dir)}:{tag}")
 
     def _let_go_on(self, container: Container) -> None:
         """What is frozen does not die; one that is dead already does not go on."""
@@ -87,7 +86,7 @@ def sweep(daemon: Daemon, state_dir: Path, kept: Collection[RunId]) -> None:
         except ValueError:  # nothing that we have named
             continue
         if run not in kept:
-            _forget(daemon, f"{_repository(state_dir)}:{tag}")
+            daemon.forget_image(f"{_repository(state_dir)}:{tag}")
 
 
 def _tags(daemon: Daemon, state_dir: Path) -> list[str]:
@@ -95,15 +94,6 @@ def _tags(daemon: Daemon, state_dir: Path) -> list[str]:
         found: list[dict[str, Any]] = daemon.api.images(name=_repository(state_dir))
     names = [name for each in found for name in each.get("RepoTags") or ()]
     return [name.rpartition(":")[2] for name in names if name.startswith(f"{_repository(state_dir)}:")]
-
-
-def _forget(daemon: Daemon, name: str) -> None:
-    try:
-        with daemon.asking("remove an image"):
-            daemon.api.remove_image(name)
-    except DaemonRefused as error:
-        if error.status not in _GONE:
-            raise
 
 
 def _repository(state_dir: Path) -> str:
