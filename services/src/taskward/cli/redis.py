@@ -16,12 +16,13 @@ from typing import Final, NoReturn
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from taskward.cli.provision import hidden_socket
-from taskward.core.connection import RedisAddress, load_functions
+from taskward.core.connection import ANSWERS_WITHIN_S, RedisAddress, load_functions
 from taskward.core.errors import ConfigurationError
 from taskward.core.poll import until
 from taskward.core.redis_server import find_server
@@ -41,19 +42,22 @@ def publish(address: RedisAddress, public: Path, has_ended: Callable[[], bool] =
     if has_ended() or not address.socket.is_socket():
         raise TimeoutError(f"{address.socket}: the server does not listen")
     password = address.password_file.read_text().strip()
-    impatient = Retry(NoBackoff(), 0)  # a server that dies over it is started again, with another child
-    server = Redis(unix_socket_path=str(address.socket), username=address.user, password=password, retry=impatient)
-    if not until(lambda: _answers(server), _READY_WITHIN_S, pause_s=0.02):
+    server = Redis(
+        unix_socket_path=str(address.socket), username=address.user, password=password,
+        retry=Retry(NoBackoff(), 0),  # a server that dies over it is started again, with another child
+        socket_timeout=ANSWERS_WITHIN_S, socket_connect_timeout=ANSWERS_WITHIN_S,
+    )  # fmt: skip
+    if not until(lambda: has_ended() or _answers(server), _READY_WITHIN_S, pause_s=0.02) or has_ended():
         raise TimeoutError(f"{address.socket}: the server does not answer")
     load_functions(server)
     address.socket.rename(public)
 
 
 def _answers(server: Redis) -> bool:
-    """Not while it reads its data."""
+    """Not between the birth of its socket and its first look at it, and not while it reads its data."""
     try:
         return bool(server.ping())
-    except (BusyLoadingError, RedisTimeoutError):
+    except (RedisConnectionError, RedisTimeoutError):
         return False
 
 
