@@ -1,6 +1,6 @@
 """Sockets of a run: who sees one can connect to it."""
 
-import contextlib
+import errno
 import os
 import socket
 import stat
@@ -23,26 +23,29 @@ def path() -> Iterator[Path]:
 
 
 def test_whoever_sees_the_socket_can_connect(path: Path) -> None:
-    refused, over = [], threading.Event()
+    seen, listeners = [], []
 
     def call() -> None:
-        while not over.is_set():
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller, contextlib.suppress(FileNotFoundError):
-                try:
-                    caller.connect(str(path))
-                except ConnectionRefusedError:
-                    refused.append(path)
+        for number in range(_ROUNDS):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
+                seen.append(first_answer(caller, path.with_name(f"{number}.sock")))
 
     caller = threading.Thread(target=call)
     caller.start()
-    for _ in range(_ROUNDS):
-        made = listener(path, socket.SOCK_SEQPACKET, 0o600)
-        path.unlink()
-        made.close()
-    over.set()
+    for number in range(_ROUNDS):
+        listeners.append(listener(path.with_name(f"{number}.sock"), socket.SOCK_SEQPACKET, 0o600))
     caller.join()
+    for made in listeners:
+        made.close()
 
-    assert refused == []
+    assert seen == [0] * _ROUNDS
+
+
+def first_answer(caller: socket.socket, path: Path) -> int:
+    """The error number of the first attempt to connect to a path that exists."""
+    while (error := caller.connect_ex(str(path))) == errno.ENOENT:
+        pass
+    return error
 
 
 def test_a_socket_left_by_a_killed_process_is_replaced(path: Path) -> None:
