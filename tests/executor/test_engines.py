@@ -18,6 +18,7 @@ from taskward.executor.docker.sweep import Containers
 from taskward.executor.engine import Ended, Engine, Process, Program
 from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.native import NativeEngine
+from taskward.executor.processes import reap_orphans
 from taskward.executor.scripted import Part, ScriptedEngine
 
 RUN = RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)
@@ -146,3 +147,27 @@ def test_closing_the_socket_ends_the_process_at_the_other_end(engine: Engine) ->
         pid = int(connection.recv(100))
 
     assert os.waitpid(pid, 0) == (pid, 0)
+
+
+def test_how_a_program_ended_is_known_when_it_dies_while_others_are_reaped(state_dir: Path, log: int) -> None:
+    engine = make_native(state_dir)
+    engine.prepare()
+    crowd = [engine.start(Program(("sleep", "1000"), ENVIRONMENT), log) for _ in range(60)]
+
+    engine.kill()
+
+    assert {wait(process).signal for process in crowd} == {9}
+    engine.remove()
+
+
+def test_an_awaited_zombie_is_left_to_who_waits_for_it(log: int, state_dir: Path) -> None:
+    engine = make_native(state_dir)
+    engine.prepare()
+    process = engine.start(Program(("false",), ENVIRONMENT), log)
+    assert select.select([process.fileno()], [], [], 10)[0]
+
+    reap_orphans({process.pid: process.ended})
+
+    assert wait(process).exit_code == 1
+    engine.kill()
+    engine.remove()

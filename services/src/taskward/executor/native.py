@@ -151,9 +151,8 @@ class NativeEngine:
 
     def _reap(self) -> None:
         """Started programs keep how they ended; the orphans of the task are of no interest."""
-        for process in self._started:
-            process.ended()
-        processes.reap_orphans()
+        awaited = {process.pid: process.ended for process in self._started if process.ended() is None}
+        processes.reap_orphans(awaited)
 
     def _rights(self) -> spawn.Rights:
         entries = self._cgroup.entries

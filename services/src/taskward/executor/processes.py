@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from taskward.executor.engine import Usage
@@ -20,11 +20,19 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_orphans() -> None:
-    """Takes the zombies among our children away."""
+def reap_orphans(awaited: Mapping[int, Callable[[], object]] | None = None) -> None:
+    """Takes the zombies among our children away; one in `awaited` (pid → function) only by its function.
+
+    So nobody loses how a process ended that dies while others are looked at.
+    """
+    by_others = dict(awaited or {})
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while zombie := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            take = by_others.pop(zombie.si_pid, None)  # once taken, its number may be an orphan's
+            if take is None:
+                os.waitpid(zombie.si_pid, 0)
+            else:
+                take()
 
 
 def of_user(uid: int) -> set[int]:
