@@ -19,7 +19,8 @@ from cluster.compose import AT_ONCE, ROOT, Cluster
 from cluster.test_trouble import ROUND_TRIP_S, files_task
 from simulators import docker as daemons
 from simulators.patience import until
-from taskward.core.connection import RedisAddress, connect
+from taskward.core.address import RedisAddress
+from taskward.core.connection import connect
 from taskward.core.ids import RunId
 from taskward.core.record import Records
 

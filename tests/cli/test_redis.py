@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskward.cli.redis import publish
-from taskward.core.connection import RedisAddress
+from taskward.core.address import RedisAddress
 
 
 @pytest.fixture

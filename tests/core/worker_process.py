@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from taskward.core.connection import RedisAddress, connect
+from taskward.core.address import RedisAddress
+from taskward.core.connection import connect
 from taskward.core.safejob import Registry
 from taskward.core.worker import ForkingWorker, InProcessWorker
 

@@ -19,6 +19,7 @@ from proxy.upstream import SimulatedTaskcluster
 from simulators.patience import until
 from taskward.core.acl import write_acl
 from taskward.proxy import keys
+from taskward.proxy.redislink import Address, Links
 
 TOKEN = "not-a-secret-token"
 
@@ -45,6 +46,11 @@ class RedisServer:
     @property
     def client(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.socket), username=self.username, password=self.password)
+
+    @property
+    def links(self) -> Links:
+        """The proxy's own client, as nobody in particular."""
+        return Links(Address(self.socket, timeout_s=1))
 
     def start(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]

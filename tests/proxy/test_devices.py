@@ -4,9 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from proxy.rig import RedisServer, running_redis
 from simulators.device_cloud import DeviceCloud as SimulatedCloud
@@ -18,6 +15,7 @@ from taskward.proxy.devices.sessions import Sessions
 from taskward.proxy.devices.wish import Wish
 from taskward.proxy.errors import ClientGone
 from taskward.proxy.named.settings import DeviceCloudSettings
+from taskward.proxy.redislink import Address, Links
 from taskward.proxy.routes import RootUrl
 from taskward.proxy.store import Store
 from taskward.proxy.upstream import Pool
@@ -56,7 +54,7 @@ def sessions(redis_server: RedisServer, cloud: DeviceCloud) -> Sessions:
     with redis_server.client as client:
         client.flushall()
         client.set("tw:creds:T/0", "{}")
-    return Sessions(Store(redis_server.client), {"testdroidProxy": cloud})
+    return Sessions(Store(redis_server.links), {"testdroidProxy": cloud})
 
 
 def reservation(cloud: DeviceCloud, login: Path, pauses: list[float]) -> Reservation:
@@ -72,7 +70,7 @@ def test_the_next_life_of_the_proxy_gives_back_what_the_last_reserved(
     cloud: DeviceCloud, sessions: Sessions, simulated: SimulatedCloud, redis_server: RedisServer, login: Path
 ) -> None:
     reserve(cloud, sessions, login)
-    next_life = Sessions(Store(redis_server.client), {"testdroidProxy": cloud})
+    next_life = Sessions(Store(redis_server.links), {"testdroidProxy": cloud})
     next_life.sweep()
     assert simulated.sessions, "its run goes on"
     with redis_server.client as client:
@@ -94,7 +92,7 @@ def test_a_phone_that_comes_after_the_end_of_its_run_goes_back_at_once(
 def test_a_phone_that_cannot_be_remembered_goes_back_at_once(
     cloud: DeviceCloud, simulated: SimulatedCloud, login: Path
 ) -> None:
-    away = redis.Redis(unix_socket_path="/nonexistent", retry=Retry(NoBackoff(), 0))
+    away = Links(Address(Path("/nonexistent"), timeout_s=1))
     sessions = Sessions(Store(away), {"testdroidProxy": cloud})
     with pytest.raises(CloudError, match="cannot remember"):
         reserve(cloud, sessions, login)

@@ -10,6 +10,7 @@ from proxy.rig import RedisServer, Rig, running_proxy, running_redis
 from proxy.upstream import simulated_taskcluster
 from simulators.patience import until
 from taskward.proxy import keys
+from taskward.proxy.redislink import Address, Links
 from taskward.proxy.store import Store
 
 
@@ -46,12 +47,11 @@ def _signature(rig: Rig) -> str:
 
 def test_the_role_may_remember_devices(guarded_redis: RedisServer) -> None:
     password = (guarded_redis.folder / "proxy").read_text()
-    with redis.Redis(unix_socket_path=str(guarded_redis.socket), username="proxy", password=password) as client:
-        store = Store(client)
-        store.keep_device("T/0", "{}")
-        assert store.devices() == {"T/0": "{}"}
-        store.forget_device("T/0")
-        assert store.devices() == {}
+    store = Store(Links(Address(guarded_redis.socket, 1, "proxy", password)))
+    store.keep_device("T/0", "{}")
+    assert store.devices() == {"T/0": "{}"}
+    store.forget_device("T/0")
+    assert store.devices() == {}
 
 
 @pytest.mark.parametrize(

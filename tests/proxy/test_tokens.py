@@ -72,7 +72,7 @@ def tokens(service: TokenService, redis_server: RedisServer, clock: Clock, tmp_p
         store_scopes(redis_server, run, SCOPES)
     root = RootUrl.parse("https://tc.example.com")
     url = RootUrl.parse(service.url)
-    vault = Vault(Store(redis_server.client), root, clock)
+    vault = Vault(Store(redis_server.links), root, clock)
     return Tokens("relengAPIProxy", TokenSettings(file, url), vault, Pool(url, 1, 1, None), clock, clock.pause)
 
 
@@ -141,7 +141,7 @@ def test_a_replaced_issuing_token_is_used_at_once(tokens: Tokens, tmp_path: Path
 
 def test_a_missing_issuing_token_is_noticed_at_the_start(tmp_path: Path, redis_server: RedisServer) -> None:
     root = RootUrl.parse("https://tc.example.com")
-    vault = Vault(Store(redis_server.client), root)
+    vault = Vault(Store(redis_server.links), root)
     with pytest.raises(StartError, match=r"\[proxy.upstreams.relengAPIProxy.token\] issuing_token_file"):
         Tokens("relengAPIProxy", TokenSettings(tmp_path / "absent"), vault, Pool(root, 1, 1, None))
 

@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from simulators.patience import until
 from taskward.core.acl import ROLES, write_acl
-from taskward.core.connection import RedisAddress, connect, load_functions
+from taskward.core.address import RedisAddress
+from taskward.core.connection import connect, load_functions
 from taskward.core.redis_server import configuration, find_server
 
 _READY_WITHIN_S: Final = 10.0

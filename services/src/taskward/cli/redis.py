@@ -22,7 +22,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from taskward.cli.provision import hidden_socket
-from taskward.core.connection import ANSWERS_WITHIN_S, RedisAddress, load_functions
+from taskward.core.address import RedisAddress
+from taskward.core.connection import ANSWERS_WITHIN_S, load_functions
 from taskward.core.errors import ConfigurationError
 from taskward.core.poll import until
 from taskward.core.redis_server import find_server

@@ -10,7 +10,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from taskward.core import keys
-from taskward.core.connection import RedisAddress, text
+from taskward.core.address import RedisAddress
+from taskward.core.connection import text
 from taskward.core.jobs import QUEUES
 
 _TIMEOUT_S: Final = 5.0

@@ -3,7 +3,6 @@
 Retrying is safe because every step of ours may be delivered twice (`functions.lua`).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,21 +12,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from taskward.core.address import RedisAddress
+
 ANSWERS_WITHIN_S: Final = 15.0
 """How long an answer may take; commands that wait on the server must be asked to wait for less."""
 
 _RETRIES: Final = 120
 _LONGEST_PAUSE_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.02
-
-
-@dataclass(frozen=True)
-class RedisAddress:
-    """Where Redis is and who we are there; the password is a file that only the role can read."""
-
-    socket: Path
-    user: str
-    password_file: Path
 
 
 def connect(address: RedisAddress) -> Redis:

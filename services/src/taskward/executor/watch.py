@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from taskward.core.connection import RedisAddress
+from taskward.core.address import RedisAddress
 from taskward.core.ids import RunId
 from taskward.core.outcome import Outcome, decided_by_queue, exception, failed
 from taskward.core.record import Records

@@ -5,23 +5,23 @@ searched for step by step; what has not the form of a token never reaches Redis.
 """
 
 import json
+import random
 import re
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
-
-from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from taskward.core import keys
 from taskward.core.errors import ConfigurationError
 from taskward.core.ids import RunId
 from taskward.gateway.errors import LogRefused, RegistryUnreachable, UnknownToken
+from taskward.gateway.lookup import NoAnswer, Question
 from taskward.gateway.settings import Settings
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22,128}", re.ASCII)
 _TIMEOUT_S: Final = 2.0
+_ATTEMPTS: Final = 3
+_LONGEST_PAUSE_S: Final = 0.1
 
 
 class Registry(Protocol):
@@ -50,19 +50,12 @@ class RedisRegistry:
     """The `Registry` that executors fill (``tw:log:<token>``, see `core.keys`)."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the password and prepare connections; none is opened yet.
+        """Read the password; nothing is asked yet.
 
         Raises:
             ConfigurationError: the password file cannot be read.
         """
-        self._redis = Redis(
-            unix_socket_path=str(settings.redis_socket),
-            username=settings.redis_user,
-            password=_password(settings),
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.2), 2),
-        )
+        self._question = Question(settings.redis_socket, settings.redis_user, _password(settings), _TIMEOUT_S)
 
     def path(self, token: str) -> str:
         """See `Registry.path`."""
@@ -72,13 +65,10 @@ class RedisRegistry:
         """See `Registry.run`."""
         return _run(self._entry(secret, keys.shell))
 
-    def _entry(self, token: str, key: Callable[[str], str]) -> bytes | str:
+    def _entry(self, token: str, key: Callable[[str], str]) -> bytes:
         if not _TOKEN.fullmatch(token):
             raise UnknownToken
-        try:
-            entry = self._redis.get(key(token))
-        except RedisError as error:
-            raise RegistryUnreachable(str(error)) from error
+        entry = self._get(key(token))
         if entry is None:
             raise UnknownToken
         return entry
@@ -86,13 +76,24 @@ class RedisRegistry:
     def is_reachable(self) -> bool:
         """See `Registry.is_reachable`."""
         try:
-            self._redis.get(keys.log("-" * 22))
-        except RedisError:
+            self._get(keys.log("-" * 22))
+        except RegistryUnreachable:
             return False
         return True
 
+    def _get(self, key: str) -> bytes | None:
+        """Redis may be starting anew; a reader who has to come again costs more than a moment."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return self._question.get(key)
+            except NoAnswer as error:
+                if not left:
+                    raise RegistryUnreachable(str(error)) from error
+                time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - jitter
+        raise AssertionError("the last attempt returns or raises")
 
-def _path(entry: bytes | str) -> str:
+
+def _path(entry: bytes) -> str:
     try:
         path = json.loads(entry)["path"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -102,7 +103,7 @@ def _path(entry: bytes | str) -> str:
     return path
 
 
-def _run(entry: bytes | str) -> RunId:
+def _run(entry: bytes) -> RunId:
     try:
         fields = json.loads(entry)
         return RunId(fields["taskId"], fields["runId"])

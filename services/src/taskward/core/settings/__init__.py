@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from taskward.core.connection import RedisAddress
+from taskward.core.address import RedisAddress
 from taskward.core.errors import ConfigurationError
 from taskward.core.layout import Layout
 from taskward.core.settings.claimer import ClaimerSettings
