@@ -227,7 +227,7 @@ compile_sources() {
 compile_small() {
     local libraries others='/python3[^/]*/(site-packages/)?(test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|pip|setuptools|mypy|mypyc|_pytest|hypothesis|taskcluster)/'
     mapfile -t libraries < <("$PLACE/bin/python" -c 'import sysconfig as s; print(*{s.get_path(n) for n in ("stdlib", "purelib", "platlib")}, sep="\n")')
-    "$PLACE/bin/python" -X pycache_prefix="$PLACE/pycache" -m compileall -q -j 0 -o 2 -x "$others" "${libraries[@]}" "${@/%//src}" >/dev/null ||
+    "$PLACE/bin/python" -X no_debug_ranges -X pycache_prefix="$PLACE/pycache" -m compileall -q -j 0 -o 2 -x "$others" "${libraries[@]}" "${@/%//src}" >/dev/null ||
         say "note: some modules could not be compiled; processes that need them start slower"
 }
 
