@@ -26,7 +26,7 @@ SCRIPT = {"true": Part(), "false": Part(exit_code=1), "echo": Part("hello\n"), "
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
 
-def make_native(state_dir: Path) -> Engine:
+def make_native(state_dir: Path) -> NativeEngine:
     return NativeEngine(RUN, Layout(state_dir), ExecutorSettings())
 
 

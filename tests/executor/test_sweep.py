@@ -55,6 +55,17 @@ def test_a_living_run_is_left_alone(bench: Bench) -> None:
     assert "still" in bench.result(run).output
 
 
+def test_logs_go_at_once_when_the_next_task_needs_their_room(bench: Bench) -> None:
+    over, uploading = bench.run([["true"]]).record.run, bench.run([["true"]]).record.run
+    bench.records.resolved(over)
+    bench.configure("executor", required_disk_space_bytes=1 << 62)
+
+    result = bench.run([["true"]])
+
+    assert "not able to free up enough disk space" in result.log
+    assert (bench.has_log(over), bench.has_log(uploading)) == (False, True)
+
+
 def test_logs_stay_for_their_readers_for_a_while(bench: Bench) -> None:
     result = bench.run([["true"]])
     bench.records.resolved(result.record.run)

@@ -13,7 +13,7 @@ from taskward.core.errors import PhaseConflict
 from taskward.core.outbox import Index, balance
 from taskward.core.outcome import COMPLETED, Outcome, exception, failed
 from taskward.core.process import this_life
-from taskward.executor import features
+from taskward.executor import features, pastlogs
 from taskward.executor.collect import open_outbox
 from taskward.executor.errors import EngineFailed, ExecutorError, TaskEnded
 from taskward.executor.features.chain_of_trust import ChainOfTrust
@@ -116,10 +116,9 @@ class Life:
         backing_log.start()
         self._read_payload()
         admit(backing_log)
-        settings = self._task.settings
-        Store(self._task.layout.state_dir).make_room(
-            settings.executor.required_disk_space_bytes, settings.worker.capacity
-        )
+        settings, layout = self._task.settings, self._task.layout
+        pastlogs.make_room(layout, self._task.records, settings.executor.required_disk_space_bytes)
+        Store(layout.state_dir).make_room(settings.executor.required_disk_space_bytes, settings.worker.capacity)
         for warning in self._task.engine.prepare():
             self._task.log.warn(warning)
         for other in others:

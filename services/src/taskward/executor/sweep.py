@@ -5,12 +5,10 @@ after crashes of any kind. Runs that Redis holds as active are left alone, and t
 are logs for a while, for their readers.
 """
 
-import contextlib
 import logging
 import os
 import shutil
 import time
-from pathlib import Path
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Final
 
@@ -18,19 +16,19 @@ from taskward.core import locks, retention
 from taskward.core.ids import RunId
 from taskward.core.record import Records
 from taskward.core.settings import Settings
-from taskward.executor import account, cgroup
+from taskward.executor import account, cgroup, pastlogs
 from taskward.executor.docker.presence import has_containers
 from taskward.executor.engine import Engine
 from taskward.executor.errors import EngineFailed
 from taskward.executor.litter import remove_tree
 from taskward.executor.mounts.store import Store
 from taskward.executor.native import NativeEngine
-from taskward.executor.tasklog import LOG_FILE, unprotect
+from taskward.executor.pastlogs import KEEP_LOGS_S
+from taskward.executor.traces import runs_in, runs_of
 
 if TYPE_CHECKING:
     from taskward.executor.docker.sweep import Containers
 
-KEEP_LOGS_S: Final = 60.0
 PAUSE_S: Final = 5.0
 
 _logger = logging.getLogger(__name__)
@@ -59,16 +57,16 @@ class Sweep:
             return
         if any(map(locks.is_locked, locks.visible(self._layout.proofs))):
             return
-        for run in _runs(self._layout.tasks):
+        for run in runs_in(self._layout.tasks):
             _logger.warning("removed, since the disk is full", extra={"run": run.key})
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
-        in_containers = self._of_containers()
-        remains, outboxes, logs = self._remains(), _runs(self._layout.state_dir / "outbox"), _runs(self._layout.logs)
-        shells = _parse({path.stem for path in self._layout.shells.glob("*.sock")})
-        desktops = _runs(self._layout.desktops)
+        in_containers, remains = self._of_containers(), self._remains()
+        outboxes, logs = runs_in(self._layout.state_dir / "outbox"), runs_in(self._layout.logs)
+        shells = runs_of({path.stem for path in self._layout.shells.glob("*.sock")})
+        desktops = runs_in(self._layout.desktops)
         active = self._records.active()
         kept = active | retention.retained(self._layout).keys()  # asked in this order: see `core.retention`
         for run in remains - kept - in_containers:
@@ -83,8 +81,7 @@ class Sweep:
             remove_tree(self._layout.desktop(run))
         for run in shells - active:
             self._layout.shell_socket(run).unlink(missing_ok=True)
-        for run in logs - active:
-            self._remove_log(self._layout.log_directory(run))
+        pastlogs.remove(self._layout, logs - active, self._keep_logs_s)
         retention.sweep(self._layout)
         Store(self._layout.state_dir).sweep()
 
@@ -101,20 +98,10 @@ class Sweep:
         return self._containers.runs() if self._containers is not None else set()
 
     def _remains(self) -> set[RunId]:
-        found = _runs(self._layout.tasks) | _parse(cgroup.names(self._layout.state_dir))
+        found = runs_in(self._layout.tasks) | runs_of(cgroup.names(self._layout.state_dir))
         if os.geteuid() == 0:
-            found |= _parse({each.home.name for each in account.below(self._layout.tasks)})
+            found |= runs_of({each.home.name for each in account.below(self._layout.tasks)})
         return found
-
-    def _remove_log(self, directory: Path) -> None:
-        log = directory / LOG_FILE
-        try:
-            written = (log if log.exists() else directory).stat().st_mtime
-        except FileNotFoundError:  # another executor sweeps, too
-            return
-        if time.time() - written >= self._keep_logs_s:
-            unprotect(log)
-            remove_tree(directory)
 
 
 def clear(engine: Engine, run: RunId) -> None:
@@ -124,16 +111,3 @@ def clear(engine: Engine, run: RunId) -> None:
         engine.remove()
     except (EngineFailed, OSError, SubprocessError) as error:
         _logger.warning("remains of a run not removed", extra={"run": run.key, "reason": str(error)})
-
-
-def _runs(parent: Path) -> set[RunId]:
-    return _parse({path.name for path in parent.iterdir()}) if parent.is_dir() else set()
-
-
-def _parse(names: set[str]) -> set[RunId]:
-    """Runs from ``taskId-runId``; other names are not ours."""
-    found = set()
-    for name in names:
-        with contextlib.suppress(ValueError):
-            found.add(RunId.of_directory(name))
-    return found
