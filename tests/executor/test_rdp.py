@@ -1,109 +1,26 @@
-"""Remote desktops: who gets one, who gets in, and what is left of it when."""
+"""Remote desktops: who gets one, and who gets in."""
 
-import json
-import os
 import pwd
-import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executor.bench import Bench, JobProcess, Result, shell
+from executor.bench import Bench, shell
+from executor.desk import NAME, NEEDS, SCOPES, SESSION, Desk, closed, offer, program, uid_of
 from simulators.rdp import RdpClient, person, size_of_display
-from taskward.claimer.slots import Slots
-from taskward.core import locks
-from taskward.core.ids import RunId
 from taskward.core.outcome import COMPLETED
-from taskward.core.retention import retained
 
-NAME = "login-identity/someone/rdpInfo.json"
-SCOPES = ["generic-worker:allow-rdp:proj-x/linux"]
-SESSION = ["sh", "-c", "echo $DISPLAY >display; exec sleep 1000"]
-WAITS = shell("touch running; while [ ! -e stop ]; do sleep 0.05; done; echo kept >kept")
-
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(not shutil.which("xrdp") or not shutil.which("Xvnc"), reason="needs xrdp and Xvnc"),
-]
-
-
-class Desk:
-    """A run with a desktop, as its job process keeps it."""
-
-    def __init__(self, bench: Bench, run: RunId, job: JobProcess) -> None:
-        self.bench, self.run, self.job = bench, run, job
-        self.home = bench.layout.task_directory(run)
-
-    @classmethod
-    def open(cls, bench: Bench, **payload: Any) -> "Desk":
-        told = {"command": WAITS, "maxRunTime": 30, "rdpInfo": NAME, **payload}
-        run = bench.claim(told, scopes=SCOPES)
-        desk = cls(bench, run, bench.start(run))
-        bench.wait_until((desk.home / "running").exists)
-        return desk
-
-    @property
-    def info(self) -> dict[str, Any]:
-        outbox = self.bench.layout.outbox(self.run)
-        early = json.loads((outbox / "early.json").read_text())
-        info: dict[str, Any] = json.loads((outbox / early["file"]).read_text())
-        return info
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of an X client with the task's rights."""
-        display = (self.home / "display").read_text().strip()
-        authority = self.bench.layout.desktop(self.run) / "Xauthority"
-        return {"DISPLAY": display, "XAUTHORITY": str(authority), "PATH": os.environ["PATH"]}
-
-    def wait_for_session(self) -> None:
-        self.bench.wait_until(lambda: (self.home / "display").exists() and bool((self.home / "display").read_text()))
-
-    def finish(self) -> Result:
-        """The commands end; until the run is handed over."""
-        (self.home / "display").unlink(missing_ok=True)
-        (self.home / "stop").touch()
-        self.bench.wait_until(lambda: not self.is_active())
-        return self.bench.result(self.run)
-
-    def is_active(self) -> bool:
-        record = self.bench.records.read(self.run)
-        return record is not None and record.phase in ("claimed", "preparing", "running", "collecting")
-
-    def end(self) -> None:
-        self.job.terminate()
-        self.job.wait()
+pytestmark = NEEDS
 
 
 @pytest.fixture
 def desks(bench: Bench) -> Bench:
     offer(bench)
     return bench
-
-
-def offer(bench: Bench, **more: Any) -> None:
-    usual = {"enable_rdp": True, "rdp_retention_s": 60, "rdp_session": SESSION}
-    bench.configure("executor", **{**usual, **more})
-
-
-def uid_of(desk: Desk) -> int:
-    return pwd.getpwnam(desk.info["username"]).pw_uid
-
-
-def free_slots(bench: Bench) -> int:
-    directory = bench.layout.locks("execute")
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = locks.hold(directory, f"executor-{time.monotonic_ns()}")
-    try:
-        return Slots(bench.redis, bench.records, bench.layout, 1).free()
-    finally:
-        os.close(lock)
 
 
 @pytest.fixture(scope="module")
@@ -189,89 +106,6 @@ def test_the_task_cannot_change_what_its_servers_read_nor_take_it_away(desks: Be
     assert {path.name for path in site.iterdir()} >= {"xrdp.ini", "key.pem", "password", "Xauthority"}
     assert "Permission denied" in result.log or "Operation not permitted" in result.log
     desk.end()
-
-
-def test_everything_of_the_commands_is_dead_before_artifacts_are_collected(desks: Bench) -> None:
-    desk = Desk.open(desks)
-    desk.wait_for_session()
-    before = desks.processes_of(uid_of(desk))
-
-    desk.finish()
-    desk.wait_for_session()
-
-    assert before
-    assert not before & desks.processes_of(uid_of(desk))
-    desk.end()
-
-
-def test_a_run_that_is_retained_is_left_alone_and_takes_its_slot(desks: Bench) -> None:
-    desk = Desk.open(desks)
-    desk.finish()
-    desks.records.resolved(desk.run)
-    desk.wait_for_session()
-
-    desks.sweep()
-
-    assert size_of_display(desk.environment) == "1280x800"
-    assert list(retained(desks.layout)) == [desk.run]
-    assert free_slots(desks) == 0
-    desk.end()
-    assert free_slots(desks) == 1
-    assert not retained(desks.layout)
-
-
-def test_the_retention_ends_by_itself_or_with_its_x_server(desks: Bench) -> None:
-    offer(desks, rdp_retention_s=1)
-    by_time = Desk.open(desks)
-    by_time.finish()
-    assert by_time.job.wait() == 0
-
-    offer(desks)
-    by_person = Desk.open(desks)
-    by_person.finish()
-    by_person.wait_for_session()
-    server = next(pid for pid in desks.processes_of(uid_of(by_person)) if program(pid) == "Xvnc")
-    os.kill(server, signal.SIGKILL)
-    assert by_person.job.wait() == 0
-    assert not by_person.home.exists()
-
-
-def test_a_process_that_dies_retaining_leaves_nothing_after_the_next_sweep(desks: Bench) -> None:
-    desk = Desk.open(desks)
-    desk.finish()
-    desks.records.resolved(desk.run)
-    desk.wait_for_session()
-    uid = uid_of(desk)
-
-    desk.job.kill()
-    desks.sweep()
-
-    assert desks.processes_of(uid) == set()
-    assert not desk.home.exists()
-    assert not desks.layout.desktop(desk.run).exists()
-    assert not list(desks.layout.locks("retained").iterdir())
-
-
-def test_a_process_that_dies_during_the_task_retains_nothing_and_the_artifact_stays(desks: Bench) -> None:
-    desk = Desk.open(desks)
-    desk.job.kill()
-
-    assert desks.start(desk.run).wait() == 0
-
-    result = desks.result(desk.run)
-    assert result.outcome.reason == "worker-shutdown"
-    assert [entry.name for entry in result.index.entries] == [NAME]
-    assert not desk.home.exists()
-
-
-@pytest.mark.parametrize("reason", ["worker-shutdown", "canceled"])
-def test_a_run_that_is_aborted_is_not_retained(desks: Bench, reason: str) -> None:
-    desk = Desk.open(desks)
-
-    desks.records.abort(desk.run, reason)
-
-    assert desk.job.wait() == 0
-    assert not desk.home.exists()
 
 
 def test_the_artifact_says_how_to_log_in_and_nothing_else_does(desks: Bench) -> None:
@@ -383,20 +217,3 @@ def test_ports_are_taken_from_the_range_that_a_firewall_lets_through(desks: Benc
 
         assert first < desk.info["port"] < first + 8
         desk.end()
-
-
-def closed(client: socket.socket) -> bool:
-    client.setblocking(False)
-    try:
-        return client.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        return True
-
-
-def program(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,28 @@ import pytest
 from docker.api.client import APIClient
 
 from executor.docker.conftest import busybox, daemon, pytest_collection_modifyitems, redis_server, yard
+from executor.docker.dind.quay import Quay
 from executor.docker.yard import Yard
 from taskward.core.ids import RunId
 from taskward.executor.docker import labels
 
 __all__ = ["busybox", "daemon", "pytest_collection_modifyitems", "redis_server", "yard"]
 _REPOSITORY = "taskward-test/docker-client"
+
+
+@pytest.fixture(scope="module")
+def shared_quay() -> Iterator[Quay]:
+    directory = Path(tempfile.mkdtemp(prefix="tw"))
+    quay = Quay(directory)
+    yield quay
+    quay.close()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def quay(shared_quay: Quay) -> Quay:
+    shared_quay.asked.clear()
+    return shared_quay
 
 
 @pytest.fixture(scope="session")
