@@ -14,7 +14,7 @@ from simulators.patience import until
 from taskward.core.outbox import Entry
 from taskward.core.outcome import COMPLETED
 from taskward.core.settings import UploaderSettings
-from taskward.uploader.content import CHUNK_BYTES, FileBody
+from taskward.uploader.content import CHUNK_BYTES, FOR_OBJECT_SERVICE, FOR_SIGNER, UNHASHED, Digest, FileBody
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody, collected, log_with_notes
 from uploader.site import EXPIRES, LIVE, Site
@@ -26,19 +26,21 @@ def pattern(size: int) -> bytes:
     return hashlib.shake_128(b"seed").digest(size)
 
 
+@pytest.mark.parametrize("hashes", [UNHASHED, FOR_SIGNER, FOR_OBJECT_SERVICE])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_body_pours_all_bytes_and_their_hash(tmp_path: Path, size: int) -> None:
+def test_a_body_pours_all_bytes_and_the_hashes_that_are_wanted(
+    tmp_path: Path, size: int, hashes: tuple[str, ...]
+) -> None:
     content = pattern(size)
     path = tmp_path / "f"
     path.write_bytes(content)
-    body, poured = FileBody(path, size, both_hashes=True), bytearray()
+    body, poured = FileBody(path, size, hashes), bytearray()
     digest = body.pour(poured.extend)
     again = body.pour(lambda _piece: None)
     body.close()
     assert poured == content
     assert digest == again
-    assert (digest.sha256, digest.size_bytes) == (hashlib.sha256(content).hexdigest(), size)
-    assert digest.sha512 == hashlib.sha512(content).hexdigest()
+    assert digest == Digest(size, {name: hashlib.new(name, content).hexdigest() for name in hashes})
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -46,19 +48,19 @@ def test_a_compressed_body_has_the_hash_of_what_went_in(tmp_path: Path, size: in
     content = pattern(size)
     path = tmp_path / "f"
     path.write_bytes(content)
-    body, poured = SpooledBody(collected(path, size), tmp_path), bytearray()
+    body, poured = SpooledBody(collected(path, size), tmp_path, FOR_SIGNER), bytearray()
     digest = body.pour(poured.extend)
     body.close()
     assert len(poured) == body.length
     assert gzip.decompress(bytes(poured)) == content
-    assert (digest.sha256, digest.size_bytes) == (hashlib.sha256(content).hexdigest(), size)
+    assert digest == Digest(size, {"sha256": hashlib.sha256(content).hexdigest()})
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_same_content_is_compressed_to_the_same_bytes() -> None:
     first, second = bytearray(), bytearray()
     for poured in (first, second):
-        body = SpooledBody([b"some ", b"content"], None)
+        body = SpooledBody([b"some ", b"content"], None, UNHASHED)
         body.pour(poured.extend)
         body.close()
     assert first == second
@@ -95,10 +97,11 @@ def test_a_changed_file_is_not_uploaded(site: Site, encoding: str, size: int, ch
     assert f"collected file {entry.file}: " in site.uploaded_log()
 
 
-def test_a_file_that_is_cut_while_it_is_sent_is_not_uploaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hashes", [UNHASHED, FOR_SIGNER])
+def test_a_file_that_is_cut_while_it_is_sent_is_not_uploaded(tmp_path: Path, hashes: tuple[str, ...]) -> None:
     path = tmp_path / "f"
     path.write_bytes(pattern(4 * CHUNK_BYTES))
-    body, poured = FileBody(path, 4 * CHUNK_BYTES), bytearray()
+    body, poured = FileBody(path, 4 * CHUNK_BYTES, hashes), bytearray()
 
     def send(piece: memoryview) -> None:
         poured.extend(piece)
@@ -151,7 +154,7 @@ def test_memory_does_not_grow_with_the_file(site: Site, encoding: str) -> None:
     status = Path(f"/proc/{process.popen.pid}/status").read_text()
     process.terminate()
     peak_kib = int(status.split("VmHWM:")[1].split()[0])
-    assert site.sent("public/big").sha256 == "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
+    assert site.sent("public/big").size_bytes == size
     assert site.outcome == COMPLETED
     assert peak_kib < 100 << 10
 
@@ -168,7 +171,7 @@ def test_a_spool_file_is_nobody_elses(tmp_path: Path) -> None:
     program = (
         "import os, sys, pathlib\n"
         "from taskward.uploader.gzipped import SpooledBody\n"
-        "body = SpooledBody([os.urandom(3 << 20)], pathlib.Path(sys.argv[1]))\n"
+        "body = SpooledBody([os.urandom(3 << 20)], pathlib.Path(sys.argv[1]), ())\n"
         "assert os.listdir(sys.argv[1]) == []\n"
         "assert os.fstat(body._file.fileno()).st_mode & 0o777 == 0o600\n"
         "body.close()\n"

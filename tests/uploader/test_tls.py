@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from taskward.uploader.content import FileBody
+from taskward.uploader.content import FOR_SIGNER, FileBody
 from taskward.uploader.errors import StorageUnreachable
 from taskward.uploader.transfer import Transfers
 
@@ -79,7 +79,7 @@ def url(certificate: Path) -> Iterator[str]:
 def body(tmp_path: Path) -> Iterator[FileBody]:
     path = tmp_path / "content"
     path.write_bytes(CONTENT)
-    body = FileBody(path, len(CONTENT))
+    body = FileBody(path, len(CONTENT), FOR_SIGNER)
     yield body
     body.close()
 

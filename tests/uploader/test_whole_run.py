@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -23,9 +24,17 @@ def test_a_run_with_artifacts_is_uploaded_and_handed_over(site: Site) -> None:
     a, b = site.cloud.stored["public/a.txt"], site.cloud.stored["public/b.png"]
     assert (a.content, a.headers["content-encoding"], a.headers["content-type"]) == (text, "gzip", "text/plain")
     assert (b.content, b.headers["content-encoding"], b.headers["content-type"]) == (picture, "identity", "image/png")
-    assert site.sent("public/a.txt").sha256 == hashlib.sha256(text).hexdigest()
-    assert site.sent("public/b.png").sha256 == hashlib.sha256(picture).hexdigest()
     assert site.sent("public/a.txt").size_bytes == site.cloud.artifacts["public/a.txt"]["contentLength"] == len(text)
+
+
+@pytest.mark.parametrize("certify", [False, True])
+def test_content_is_hashed_for_the_signer_only(site: Site, certify: bool) -> None:
+    text, picture = b"text " * 1000, bytes(range(256)) * 5000
+    site.left_by_the_executor(site.file("public/a", text, "gzip"), site.file("public/b", picture), certify=certify)
+    with closing(site.service()) as worker:
+        worker.upload(site.run.task_id, site.run.run_id, 0)
+    hashed = [site.sent(name).sha256 for name in ("public/a", "public/b")]
+    assert hashed == [hashlib.sha256(content).hexdigest() if certify else "" for content in (text, picture)]
 
 
 def test_the_log_is_the_last_upload_and_the_live_log_links_to_it(site: Site) -> None:

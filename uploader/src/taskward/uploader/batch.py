@@ -114,10 +114,10 @@ class Batch:
         return Sent("error", number)
 
     def _body(self, entry: Entry) -> Body:
-        path, objects = self.outbox / entry.file, self.upload.to_object_service
+        path, objects, hashes = self.outbox / entry.file, self.upload.to_object_service, self.upload.hashes
         if entry.content_encoding == "identity" or objects:
-            return FileBody(path, entry.size_bytes, both_hashes=objects)
-        return SpooledBody(self._while_wanted(collected(path, entry.size_bytes)), self.upload.spool_dir)
+            return FileBody(path, entry.size_bytes, hashes)
+        return SpooledBody(self._while_wanted(collected(path, entry.size_bytes)), self.upload.spool_dir, hashes)
 
     def _while_wanted(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
         """To compress a large file takes minutes in which the run may be canceled; others wait for this process.

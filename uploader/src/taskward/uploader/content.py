@@ -1,14 +1,14 @@
-"""What is sent: bytes with a known length that give their hash away when they have been poured out.
+"""What is sent: bytes with a known length that give their hashes away when they have been poured out.
 
-The hash is taken of exactly the bytes that go out (or into gzip), in the same read. Nothing is ever held whole in
-memory but small files.
+A hash is taken of exactly the bytes that go out (or into gzip), in the same read, and only where somebody wants it: it
+costs as much time as to send them. Nothing is ever held whole in memory but small files.
 """
 
 import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -23,16 +23,19 @@ CHUNK_BYTES: Final = 1 << 19
 _BUFFERS: Final = 16
 _hashers: Final = ThreadPoolExecutor(64, "hash")
 
+UNHASHED: Final = ()
+FOR_SIGNER: Final = ("sha256",)
+FOR_OBJECT_SERVICE: Final = ("sha256", "sha512")
+
 Send = Callable[[memoryview], None]
 
 
 @dataclass(frozen=True)
 class Digest:
-    """Hashes and size of content before any encoding; `sha512` only where it was asked for."""
+    """Size of content before any encoding, and the hashes that were asked for, by name."""
 
-    sha256: str
     size_bytes: int
-    sha512: str = ""
+    hashes: Mapping[str, str]
 
 
 class Body(Protocol):
@@ -54,36 +57,35 @@ class Body(Protocol):
 
 
 class Hasher:
-    """SHA-256, and SHA-512 when object storage wants it."""
+    """The hashes of these names."""
 
-    def __init__(self, both: bool = False) -> None:
-        self._sha256, self._sha512 = hashlib.sha256(), hashlib.sha512() if both else None
+    def __init__(self, names: Sequence[str]) -> None:
+        self._hashes = {name: hashlib.new(name) for name in names}
         self._size = 0
 
     def update(self, piece: memoryview | bytes) -> None:
         """More content."""
-        self._sha256.update(piece)
-        if self._sha512:
-            self._sha512.update(piece)
+        for each in self._hashes.values():
+            each.update(piece)
         self._size += len(piece)
 
     def digest(self) -> Digest:
         """Of all content so far."""
-        return Digest(self._sha256.hexdigest(), self._size, self._sha512.hexdigest() if self._sha512 else "")
+        return Digest(self._size, {name: each.hexdigest() for name, each in self._hashes.items()})
 
 
 class FileBody:
-    """A file as it is, hashed by a second thread while it is sent."""
+    """A file as it is; a large one is hashed by a second thread while it is sent."""
 
-    def __init__(self, path: Path, length: int, both_hashes: bool = False) -> None:
-        self.length, self._path, self._both = length, path, both_hashes
+    def __init__(self, path: Path, length: int, hashes: Sequence[str]) -> None:
+        self.length, self._path, self._hashes = length, path, hashes
         self._fd = open_file(path)
 
     def pour(self, send: Send) -> Digest:
         """See `Body`."""
-        hasher = Hasher(self._both)
-        if self.length <= CHUNK_BYTES:
-            buffer = memoryview(bytearray(self.length + 1))
+        hasher = Hasher(self._hashes)
+        if self.length <= CHUNK_BYTES or not self._hashes:
+            buffer = memoryview(bytearray(min(self.length + 1, CHUNK_BYTES)))
             for piece in read_exactly(self._fd, self.length, self._path, repeat(buffer)):
                 hasher.update(piece)
                 send(piece)

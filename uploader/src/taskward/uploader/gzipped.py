@@ -6,7 +6,7 @@ Small results wait in memory, large ones in a spool file without a name.
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import IO, Final
@@ -21,26 +21,29 @@ _IN_MEMORY_BYTES: Final = 1 << 20
 class SpooledBody:
     """Made once, sent as often as needed; the same content always gives the same bytes."""
 
-    def __init__(self, content: Iterable[memoryview | bytes], spool_dir: Path | None, gzip: bool = True) -> None:
+    def __init__(
+        self, content: Iterable[memoryview | bytes], spool_dir: Path | None, hashes: Sequence[str], gzip: bool = True
+    ) -> None:
         """Reads all of `content`; raises what it raises.
 
         Args:
             content: the pieces.
             spool_dir: where a large result waits, in a file without a name; None: the system's place.
-            gzip: whether to compress; without, both hashes are taken.
+            hashes: names of those that are wanted.
+            gzip: whether to compress.
         """
         # it lives as long as the body
         directory = str(spool_dir) if spool_dir else None
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=directory)  # noqa: SIM115
         try:
-            self._digest = self._fill(content, gzip)
+            self._digest = self._fill(content, Hasher(hashes), gzip)
         except BaseException:
             self._file.close()
             raise
         self.length = self._file.tell()
 
-    def _fill(self, content: Iterable[memoryview | bytes], gzip: bool) -> Digest:
-        hasher, packer = Hasher(both=not gzip), zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    def _fill(self, content: Iterable[memoryview | bytes], hasher: Hasher, gzip: bool) -> Digest:
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         for piece in content:
             hasher.update(piece)
             self._file.write(packer.compress(piece) if gzip else piece)

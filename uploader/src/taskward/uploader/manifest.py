@@ -29,7 +29,7 @@ class Sent:
         storage: where it is; ``none`` when it was given up.
         entry: position in the outbox' index; -1 for what the uploader itself adds.
         content_type: as the queue knows it.
-        sha256: lower-case hex, of the content before gzip; empty where there is no content.
+        sha256: lower-case hex, of the content before gzip; empty where there is no content, or nobody asks for it.
         size_bytes: of that content.
     """
 

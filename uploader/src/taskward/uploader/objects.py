@@ -13,7 +13,7 @@ from typing import Any, Final
 from taskward.core.errors import Conflict
 from taskward.core.taskcluster import Credentials, segment
 from taskward.uploader.artifact import Description, RunArtifacts, refuse_unbearable
-from taskward.uploader.content import Body, Digest, Hasher
+from taskward.uploader.content import FOR_OBJECT_SERVICE, Body, Digest, Hasher
 from taskward.uploader.errors import StorageRefused
 from taskward.uploader.manifest import Manifest
 
@@ -49,8 +49,8 @@ class ObjectUpload:
             digest = self._send(begun, description, body)
         except Conflict:  # finished before, by an answer that got lost: finish-upload compares the hashes
             digest = body.pour(lambda _piece: None)
-        hashes = {"sha256": digest.sha256, "sha512": digest.sha512}
-        self._object("POST", "finish-upload", begun, {"projectId": begun["projectId"], "hashes": hashes})
+        finished = {"projectId": begun["projectId"], "hashes": dict(digest.hashes)}
+        self._object("POST", "finish-upload", begun, finished)
         self.artifacts.queue("PUT", name, {"uploadId": begun["uploadId"]})
         return digest
 
@@ -88,7 +88,7 @@ def _proposal(content_type: str, length: int, inline: bytes | None) -> dict[str,
 
 
 def _everything(body: Body) -> tuple[bytes, Digest]:
-    whole, hasher = bytearray(), Hasher(both=True)
+    whole, hasher = bytearray(), Hasher(FOR_OBJECT_SERVICE)
 
     def keep(piece: memoryview) -> None:
         whole.extend(piece)

@@ -13,7 +13,7 @@ from taskward.core.outcome import Outcome, exception
 from taskward.core.record import Records
 from taskward.uploader.artifact import Description, RunArtifacts
 from taskward.uploader.claim import Claim
-from taskward.uploader.content import Body
+from taskward.uploader.content import FOR_OBJECT_SERVICE, FOR_SIGNER, UNHASHED, Body
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody
 from taskward.uploader.manifest import Manifest, Sent, Storage
@@ -31,6 +31,7 @@ class RunUpload:
     Attributes:
         storage: ``s3`` or ``object``, where content goes.
         spool_dir: where large gzip results wait; None: the system's place for temporary files.
+        signed: whether the signer is to be told the hashes.
     """
 
     run: RunId
@@ -42,11 +43,19 @@ class RunUpload:
     storage: str
     spool_dir: Path | None
     metrics: Metrics
+    signed: bool
 
     @property
     def to_object_service(self) -> bool:
         """Whether content goes to the object service: as it is, with both hashes."""
         return self.storage == "object"
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """Names of those that somebody asks for later."""
+        if self.to_object_service:
+            return FOR_OBJECT_SERVICE
+        return FOR_SIGNER if self.signed else UNHASHED
 
     def content(self, description: Description, make_body: Callable[[], Body], number: int = -1) -> Sent:
         """Sends one artifact with content; what came of it is for the manifest.
@@ -67,7 +76,7 @@ class RunUpload:
         self.metrics.add("files_total")
         self.metrics.add("bytes_total", digest.size_bytes)
         storage = cast(Storage, self.storage)
-        return Sent(storage, number, description.content_type, digest.sha256, digest.size_bytes)
+        return Sent(storage, number, description.content_type, digest.hashes.get("sha256", ""), digest.size_bytes)
 
     def text(self, name: str, content_type: str, expires: str, pieces: Iterable[bytes]) -> None:
         """Sends what the uploader makes itself (a log, a document), compressed, and notes it in the manifest; raises
@@ -75,7 +84,7 @@ class RunUpload:
         description = Description(name, content_type, expires, content_encoding="gzip")
 
         def make() -> Body:
-            return SpooledBody(pieces, self.spool_dir, gzip=not self.to_object_service)
+            return SpooledBody(pieces, self.spool_dir, self.hashes, gzip=not self.to_object_service)
 
         self.manifest.record(name, self.content(description, make))
 

@@ -96,7 +96,7 @@ class Service:
         if index is not None:
             entries = [(number, index.entries[number]) for number in index.batches[batch]]
             with self._counted():
-                Batch(self._of(run), outbox, entries).send(self.threads)
+                Batch(self._of(run, index.signed), outbox, entries).send(self.threads)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -118,7 +118,7 @@ class Service:
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD or entry is None:
             return
         try:
-            Batch(self._of(run), self.layout.outbox(run), [(0, entry)]).send(self.threads)
+            Batch(self._of(run, signed=True), self.layout.outbox(run), [(0, entry)]).send(self.threads)
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
 
@@ -142,9 +142,10 @@ class Service:
         return True
 
     def _finish(self, record: Record) -> None:
-        upload, index = self._of(record.run), self._index(record.run)
+        index = self._index(record.run)
         if index is None:
             return
+        upload = self._of(record.run, index.signed)
         if index.signed and _deserves_signature(record):
             Certification(upload, index, self.signer).run()
         close_log(upload, index)
@@ -159,7 +160,7 @@ class Service:
             Notes(self.redis, run).error(message)
             return None
 
-    def _of(self, run: RunId) -> RunUpload:
+    def _of(self, run: RunId, signed: bool) -> RunUpload:
         claim = Claim(self.redis, run)
         patience = Patience(self.settings.give_up_after_s, lambda: self.metrics.add("retries_total"))
         return RunUpload(
@@ -172,6 +173,7 @@ class Service:
             storage=self.settings.storage,
             spool_dir=self.settings.spool_dir,
             metrics=self.metrics,
+            signed=signed,
         )
 
 
