@@ -17,6 +17,7 @@ from taskward.claimer.resolve import Resolver
 from taskward.core.ids import RunId
 from taskward.core.jobs import QUEUES
 from taskward.core.layout import Layout
+from taskward.core.metrics import Metrics
 from taskward.core.outcome import Outcome
 from taskward.core.record import Record, Records
 from taskward.core.settings import WorkerSettings
@@ -52,7 +53,8 @@ class Rig:
         self.taskcluster = Taskcluster(self.cluster.root_url, give_up_after_s=2)
         self.credentials = Credentials(self.cluster.client_id, self.cluster.access_token)
         self.claims = Claims(self.taskcluster, self.credentials, self.worker, self.records)
-        self.resolver = Resolver(self.taskcluster, self.records, self.layout.proofs)
+        self.metrics = self.layout.state_dir / "claimer.prom"
+        self.resolver = Resolver(self.taskcluster, self.records, self.layout.proofs, Metrics("claimer", self.metrics))
 
     @property
     def layout(self) -> Layout:

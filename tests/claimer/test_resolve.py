@@ -66,6 +66,19 @@ def test_a_canceled_run_stays_canceled_and_frees_its_slot(rig: Rig) -> None:
     assert rig.status(run)["reasonResolved"] == "canceled"
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_run_that_the_queue_resolved_during_its_uploads_counts_as_such(rig: Rig, noticed: bool) -> None:
+    run = rig.claimed()
+    rig.queue().cancelTask(run.task_id)
+    if noticed:
+        rig.records.abort(run, "canceled")
+    rig.uploaded(run, COMPLETED)
+    assert rig.resolver.attend(run)
+    text = rig.metrics.read_text()
+    assert 'resolved_total{reason="unreported"} 1' in text
+    assert 'resolved_total{reason="completed"} 0' in text
+
+
 def test_nothing_is_reported_when_the_queue_has_decided(rig: Rig) -> None:
     run = rig.claimed()
     rig.uploaded(run, decided_by_queue("claim-expired"))

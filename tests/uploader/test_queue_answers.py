@@ -6,7 +6,7 @@ from typing import SupportsIndex
 import pytest
 
 from taskward.core.outbox import Entry
-from taskward.core.outcome import failed
+from taskward.core.outcome import decided_by_queue, failed
 from taskward.core.settings import UploaderSettings
 from uploader.site import BACKING, EXPIRES, LIVE, Site
 
@@ -72,8 +72,15 @@ def test_refusals_after_the_queue_has_decided_are_no_news(site: Site, abort: str
     site.records.abort(site.run, abort)
     site.upload_all()
     assert site.outcome.succeeded
-    assert site.notes.read() == []
+    assert site.notes.read() == [f"[taskcluster:error] the queue resolved the run: {abort}"]
     assert site.record.phase == "uploaded"
+
+
+def test_what_the_executor_knew_already_is_not_told_twice(site: Site) -> None:
+    site.left_by_the_executor(site.file("public/a", b"a"), outcome=decided_by_queue("canceled"))
+    site.records.abort(site.run, "canceled")
+    site.upload_all()
+    assert site.notes.read() == []
 
 
 def test_a_canceled_run_still_shows_what_it_had(site: Site) -> None:

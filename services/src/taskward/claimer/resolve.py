@@ -8,11 +8,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from taskward.claimer.keep import GONE
 from taskward.core.credentials import claim_credentials
 from taskward.core.errors import Conflict, PhaseConflict, Refused
 from taskward.core.ids import RunId
 from taskward.core.metrics import Metrics
-from taskward.core.outcome import Outcome, exception
+from taskward.core.outcome import Outcome, decided_by_queue, exception
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import Record, Records, Reference
 from taskward.core.taskcluster import Taskcluster, segment
@@ -58,25 +59,35 @@ class Resolver:
             self.records.move(run, ("uploaded", "resolving"), "resolving", me, replace=record.owner)
         except PhaseConflict:
             return False
-        outcome = record.outcome or exception("internal-error", "the run ended without an outcome")
-        if outcome.reason == "worker-shutdown":
-            self.before_return()
-        if not outcome.unreported:
-            self._report(run, outcome)
+        outcome = self._reported(record)
         self.records.resolved(run)
         self.metrics.count("resolved_total", label=outcome.label)
         _logger.info("resolved", extra={"run": run.key, "state": outcome.state, "reason": outcome.reason})
         return True
 
-    def _report(self, run: RunId, outcome: Outcome) -> None:
+    def _reported(self, record: Record) -> Outcome:
+        """What became of the run: our word, or the queue's, if that came first."""
+        if record.abort in GONE:
+            return decided_by_queue(record.abort)
+        outcome = record.outcome or exception("internal-error", "the run ended without an outcome")
+        if outcome.reason == "worker-shutdown":
+            self.before_return()
+        if not outcome.unreported and not self._report(record.run, outcome):
+            return decided_by_queue("resolved by others")
+        return outcome
+
+    def _report(self, run: RunId, outcome: Outcome) -> bool:
+        """Whether the run had not been resolved by somebody else."""
         path = f"task/{run.task_id}/runs/{run.run_id}/{outcome.state}"
         body = {"reason": outcome.reason} if outcome.state == "exception" else None
         try:
             self._post(run, path, body)
         except Conflict as error:
             _logger.warning("the queue had resolved the run already", extra={"run": run.key, "error": str(error)})
+            return False
         except Refused as error:
             _logger.error("the queue did not take our report", extra={"run": run.key, "error": str(error)})
+        return True
 
     def _post(self, run: RunId, path: str, body: dict[str, str] | None) -> None:
         try:

@@ -18,7 +18,7 @@ from taskward.core.layout import Layout
 from taskward.core.log import for_run
 from taskward.core.metrics import Metrics
 from taskward.core.outbox import Index, read_early
-from taskward.core.outcome import exception
+from taskward.core.outcome import decided_by_queue, exception
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings, UploaderSettings
 from taskward.core.taskcluster import Taskcluster
@@ -146,6 +146,8 @@ class Service:
         if index is None:
             return
         upload = self._of(record.run, index.signed)
+        if record.abort in DECIDED and not (record.outcome and record.outcome.unreported):
+            upload.notes.error(decided_by_queue(record.abort).message)  # the executor did not know it yet
         if index.signed and _deserves_signature(record):
             Certification(upload, index, self.signer).run()
         close_log(upload, index)
