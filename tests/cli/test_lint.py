@@ -102,6 +102,24 @@ def test_artifacts_live_between_deadline_and_expiry(lint: Lint, expires: str, te
     assert code == (1 if text else 0)
 
 
+def test_a_definition_without_expiry_lasts_a_year_as_in_the_queue(lint: Lint) -> None:
+    wanted = task(artifacts=[{"type": "file", "path": "f", "expires": "2027-01-01T00:00:00Z"}])
+    del wanted["expires"]
+
+    assert lint(wanted) == (0, [])
+    _, (problem,) = lint({**wanted, "deadline": "2025-12-31T00:00:00Z", "created": "2025-12-30T00:00:00Z"})
+    assert "expires after task expiry" in problem["text"]
+    assert "2026-12-31" in problem["text"]
+
+
+@pytest.mark.parametrize("deadline", ["2028-02-29T00:00:00Z", "9999-12-31T23:00:00Z"])
+def test_a_deadline_without_the_same_day_next_year_is_no_problem(lint: Lint, deadline: str) -> None:
+    wanted = {**task(), "deadline": deadline}
+    del wanted["expires"]
+
+    assert lint(wanted) == (0, [])
+
+
 def test_a_mounted_artifact_needs_its_task_as_a_dependency(lint: Lint) -> None:
     wanted = task(mounts=[{"file": "f", "content": {"taskId": OTHER, "artifact": "public/f"}}])
 
@@ -161,7 +179,7 @@ def test_a_task_for_another_queue_is_told(lint: Lint, write_config: WriteConfig)
     assert "'proj-x/linux'" in problem["text"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a: [", "just text"])
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "just text", "maxRunTime: 1\ncommand: []\nmaxRunTime: 2"])
 def test_what_is_no_task_at_all_is_wrong_usage(text: str) -> None:
     done = run("-", text=text)
 

@@ -17,6 +17,7 @@ def test_payload_becomes_a_whole_definition() -> None:
     assert task["taskQueueId"] == "p/q"
     assert task["created"] == "2026-11-22T01:02:03.000Z"
     assert task["deadline"] == "2026-11-23T01:02:03.000Z"
+    assert task["expires"] == "2026-12-20T01:02:03.000Z"
     assert task["metadata"]["name"] == "build"
 
 
@@ -31,6 +32,7 @@ def test_definition_keeps_what_it_says() -> None:
     assert (task["taskQueueId"], task["deadline"], task["payload"]) == ("a/b", written["deadline"], {"x": 1})
     assert task["metadata"]["name"] == "mine"
     assert task["metadata"]["owner"]
+    assert "expires" not in task  # then the queue's default counts
 
 
 def test_old_names_of_the_queue_are_left_alone() -> None:
@@ -63,6 +65,28 @@ def test_what_is_no_definition_is_told(tmp_path: Path, text: str, why: str) -> N
     file.write_text(text)
     with pytest.raises(CommandError, match=rf"task\.yml: .*{why}"):
         taskfile.read(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("command: [a]\nmaxRunTime: 1\ncommand: [b]\n", "line 3: 'command' is there twice, first in line 1; keep one"),
+        ("payload:\n  env:\n    A: 1\n    A: 2\n", "line 4: 'A' is there twice, first in line 3"),
+        ("payload: {env: {1: a, '1': b}}\n", "line 1: '1' is there twice"),
+        ('{"payload": {},\n"payload": {}}', "line 2: 'payload' is there twice"),
+    ],
+)
+def test_key_that_is_there_twice_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=rf"task\.yml: {why}"):
+        taskfile.read(file)
+
+
+def test_merged_key_may_be_written_again(tmp_path: Path) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text("payload:\n  a: &a {x: 1, y: 1}\n  b: &b {<<: *a, x: 2}\n  c: {<<: *b, x: 3}\n")
+    assert taskfile.read(file)["payload"]["c"] == {"x": 3, "y": 1}
 
 
 def test_bare_times_become_text(tmp_path: Path) -> None:

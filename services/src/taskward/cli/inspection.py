@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis import Redis
 
 from taskward.cli.resolved import PROXY_PORT
-from taskward.core.clock import parse_time, utc_now
+from taskward.core.clock import format_time, parse_time, utc_now
 from taskward.core.ids import RunId
 from taskward.core.record import Record
 from taskward.core.settings import DockerSettings, ExecutorSettings, Settings
@@ -73,6 +73,7 @@ def at_work(settings: Settings) -> Settings:
 
 def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Problem]:
     """Every problem that a worker with these settings would have with the task."""
+    definition = _with_expiry(definition)
     dates = list(_dates(definition))
     yield from dates
     scopes = definition.get("scopes", [])
@@ -132,12 +133,30 @@ def _task(definition: Mapping[str, Any], settings: Settings, log: TaskLog, kind:
     return Task(record, settings, Redis(), log, kind.engine(_SOME_RUN, settings))
 
 
+def _with_expiry(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The queue's default: a year after the deadline (taskcluster-services.md, "createTask")."""
+    if "expires" in definition:
+        return definition
+    try:
+        return {**definition, "expires": format_time(_a_year_after(parse_time(definition["deadline"])))}
+    except (ValueError, TypeError, OverflowError):
+        return {**definition, "expires": _FAR}  # the deadline is what is wrong
+
+
+def _a_year_after(time: datetime) -> datetime:
+    """The 1st of March after a 29th of February."""
+    try:
+        return time.replace(year=time.year + 1)
+    except ValueError:
+        return time.replace(year=time.year + 1, month=3, day=1)
+
+
 def _dates(definition: Mapping[str, Any]) -> Iterator[Problem]:
     times: dict[str, datetime] = {}
     for name in ("created", "deadline", "expires"):
         try:
             times[name] = parse_time(definition[name])
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             text = f"not a time of the form 2026-01-31T12:00:00.000Z: {str(definition[name])[:100]!r}"
             yield Problem(name, text)
     for earlier, later in (("created", "deadline"), ("deadline", "expires")):

@@ -16,6 +16,25 @@ _EXPIRES: Final = timedelta(days=28)
 _DEFINITION_ONLY: Final = frozenset({"payload", "metadata", "taskQueueId", "provisionerId", "workerType"})
 _MAX_BYTES: Final = 10 << 20
 _SHOWN: Final = 100
+_MERGE: Final = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses tables with a key twice, where YAML's usual reader silently takes the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """As it is written, before ``<<`` merges anything."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                name, first = key.value[:_SHOWN], lines[key.value]
+                raise yaml.YAMLError(f"line {line}: {name!r} is there twice, first in line {first}; keep one")
+            lines[key.value] = line
+        return node
 
 
 def read(path: Path) -> Mapping[str, Any]:
@@ -28,7 +47,7 @@ def read(path: Path) -> Mapping[str, Any]:
         text = Path("/dev/stdin" if str(path) == "-" else path).read_text()
         if len(text) > _MAX_BYTES:
             raise CommandError(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -46,13 +65,17 @@ def read(path: Path) -> Mapping[str, Any]:
 def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: datetime) -> dict[str, Any]:
     """A definition for `createTask`: what is written, and defaults for the rest.
 
+    When a payload's task expires is ours to say; of a definition without `expires` it is the queue's.
+
     Args:
         written: a task definition, or only its payload (told apart by the definition's own keys).
         task_queue_id: where to run it when the definition does not say.
         name: for `metadata.name`.
         now: when it is created.
     """
-    given = dict(written) if written.keys() & _DEFINITION_ONLY else {"payload": dict(written)}
+    given = dict(written)
+    if not written.keys() & _DEFINITION_ONLY:
+        given = {"payload": dict(written), "expires": format_time(now + _EXPIRES)}
     metadata = {
         "name": name,
         "description": "run by hand",
@@ -64,7 +87,6 @@ def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: dat
         **queue,
         "created": format_time(now),
         "deadline": format_time(now + _DEADLINE),
-        "expires": format_time(now + _EXPIRES),
         "payload": {},
         **given,
         "metadata": metadata | dict(given.get("metadata", {})),
