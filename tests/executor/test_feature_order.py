@@ -1,5 +1,6 @@
 """How features are started and stopped, with features of the test's own on a scripted engine."""
 
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +13,7 @@ from taskward.core.outcome import failed
 from taskward.core.settings import Settings
 from taskward.executor import features
 from taskward.executor.engine import Engine
-from taskward.executor.errors import EngineFailed, TaskEnded
+from taskward.executor.errors import EngineExhausted, EngineFailed, TaskEnded
 from taskward.executor.features.feature import Feature
 from taskward.executor.scripted import Part, ScriptedEngine
 
@@ -91,7 +92,9 @@ def test_features_start_in_order_and_stop_in_reverse(run: Callable[..., Result])
     [
         (TaskEnded(failed("no")), "failed"),
         (EngineFailed("no"), "internal-error"),
-        (OSError(28, "No space left on device"), "internal-error"),
+        (EngineExhausted("no processes"), "intermittent-task"),
+        (OSError(errno.EAGAIN, "no processes"), "intermittent-task"),
+        (OSError(errno.ENOSPC, "No space left on device"), "internal-error"),
         (RuntimeError("no"), "internal-error"),
     ],
 )

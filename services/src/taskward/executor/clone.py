@@ -1,16 +1,26 @@
 """fork() straight into a control group: to join one afterwards costs 10 ms (an RCU grace period).
 
-``clone3`` (Linux 5.7) with ``CLONE_INTO_CGROUP``; where the kernel or its filter refuses it, a plain fork.
+``clone3`` (Linux 5.7) with ``CLONE_INTO_CGROUP``; where the kernel or its filter refuses it, a plain fork, with
+patience: what else runs on the machine may leave it without processes or memory for a moment.
 """
 
 import ctypes
+import errno
 import os
+import random
 import signal
 import struct
+import time
+from collections.abc import Callable
 from typing import Final
 
 _SYS_CLONE3: Final = 435  # the same on every architecture
 _CLONE_INTO_CGROUP: Final = 0x2_0000_0000
+NO_ROOM: Final = frozenset({errno.EAGAIN, errno.ENOMEM})
+"""Error numbers of a machine that can start no further process now."""
+
+_ATTEMPTS: Final = 15
+_PAUSE_S: Final = 0.1
 _libc: Final = ctypes.PyDLL(None, use_errno=True)  # PyDLL: nothing else of the interpreter runs meanwhile
 
 
@@ -37,4 +47,20 @@ def fork(cgroup: str) -> tuple[int, bool]:
             os.close(fd)
         if pid is not None:
             return pid, True
-    return os.fork(), False
+    return fork_patiently(), False
+
+
+def fork_patiently(fork: Callable[[], int] = os.fork, pause: Callable[[float], None] = time.sleep) -> int:
+    """`os.fork`, again and again for some ten seconds as long as there is no room for a further process.
+
+    Raises:
+        OSError: there is none; of `NO_ROOM`, there may be later.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return fork()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+        pause(_PAUSE_S * (attempt + 1) * random.uniform(0.5, 1))  # noqa: S311 - jitter
+    return fork()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from taskward.core.process import die_with_parent
+from taskward.executor.clone import fork_patiently
 from taskward.executor.spawn import Child
 
 _STOPS_WITHIN_S: Final = 5.0
@@ -19,7 +20,7 @@ def companion(function: Callable[[], None], *closed: int) -> Child:
         OSError: there can be no further process.
     """
     parent = os.getpid()
-    pid = os.fork()
+    pid = fork_patiently()
     if pid == 0:
         try:
             signal.set_wakeup_fd(-1)

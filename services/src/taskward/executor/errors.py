@@ -7,6 +7,7 @@
         ├── TaskEnded             the run ends with the outcome that the error carries; its log says why
         │   └── MalformedPayload  the task's own definition is at fault: exception/malformed-payload
         ├── EngineFailed          this machine could not do it: exception/internal-error
+        │   └── EngineExhausted   it has no room now: exception/intermittent-task, so that the queue runs it again
         ├── CommandNotStarted     the command is missing or not executable: the task failed
         └── OwnerAlive            another process still works on the run; the job is to be tried again later
 """
@@ -36,6 +37,10 @@ class MalformedPayload(TaskEnded):
 
 class EngineFailed(ExecutorError):
     """A user, directory, cgroup or process could not be made; not the task's fault."""
+
+
+class EngineExhausted(EngineFailed):
+    """The machine has no processes or no memory left; another time, or another machine, may do."""
 
 
 class CommandNotStarted(ExecutorError):

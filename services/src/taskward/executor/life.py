@@ -14,8 +14,9 @@ from taskward.core.outbox import Index, balance
 from taskward.core.outcome import COMPLETED, Outcome, exception, failed
 from taskward.core.process import this_life
 from taskward.executor import features, pastlogs
+from taskward.executor.clone import NO_ROOM
 from taskward.executor.collect import open_outbox
-from taskward.executor.errors import EngineFailed, ExecutorError, TaskEnded
+from taskward.executor.errors import EngineExhausted, EngineFailed, ExecutorError, TaskEnded
 from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature, admit
 from taskward.executor.kind import Kind
@@ -177,12 +178,12 @@ class Life:
             task.fail(end.outcome)
         except EngineFailed as error:
             _logger.error("engine failed", extra={"run": task.run.key, "reason": str(error)})
-            task.fail(exception("internal-error", f"the worker could not run the task: {error}"))
+            task.fail(_unable(error, str(error)))
         except (RedisError, PhaseConflict):
             raise
         except Exception as error:
             _logger.exception("unexpected error", extra={"run": task.run.key})
-            task.fail(exception("internal-error", f"the worker could not run the task: {error!r}"))
+            task.fail(_unable(error, repr(error)))
         return False
 
     @contextmanager
@@ -217,3 +218,10 @@ class Life:
             certificate=certifies and "generateCertificate" in payload.features,
             environment=task.image_facts,
         )
+
+
+def _unable(error: Exception, text: str) -> Outcome:
+    """A machine without processes or memory may have them again soon: the queue runs the task once more."""
+    exhausted = isinstance(error, EngineExhausted) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+    reason = "intermittent-task" if exhausted else "internal-error"
+    return exception(reason, f"the worker could not run the task: {text}")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from taskward.executor.clone import fork_patiently
 from taskward.executor.engine import Usage
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -89,7 +90,7 @@ def kill_each(pids: set[int]) -> None:
 
 def kill_user(uid: int, gid: int) -> None:
     """SIGKILL to all that `uid` may signal: in one call of the kernel, so that none can fork away from it."""
-    pid = os.fork()
+    pid = fork_patiently()
     if pid == 0:
         try:
             os.setgroups([])

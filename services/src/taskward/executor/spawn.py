@@ -15,16 +15,16 @@ import signal
 import sys
 import termios
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 from typing import Final, NoReturn
 
 from taskward.core.process import die_with_parent
-from taskward.executor.clone import fork
+from taskward.executor.clone import NO_ROOM, fork, fork_patiently
 from taskward.executor.engine import Cpu, Ended, Identity, Program
-from taskward.executor.errors import CommandNotStarted, EngineFailed
+from taskward.executor.errors import CommandNotStarted, EngineExhausted, EngineFailed
 
 _PR_SET_DUMPABLE: Final = 4
 _FIRST_PRIVATE_FD: Final = 200
@@ -121,10 +121,8 @@ def call(rights: Rights, function: Callable[[socket], None]) -> socket:
     """
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     parent = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        raise EngineFailed(f"cannot start a process for the task: {error}") from error
+    with _no_process():
+        pid = fork_patiently()
     if pid == 0:
         status = 1
         try:
@@ -139,10 +137,17 @@ def call(rights: Rights, function: Callable[[socket], None]) -> socket:
 
 
 def _fork(rights: Rights) -> tuple[int, bool]:
-    try:
+    with _no_process():
         return fork(rights.cgroup)
+
+
+@contextlib.contextmanager
+def _no_process() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise EngineFailed(f"cannot start a process for the task: {error}") from error
+        kind = EngineExhausted if error.errno in NO_ROOM else EngineFailed
+        raise kind(f"cannot start a process for the task: {error}") from error
 
 
 def _tell_failure(told: int, action: Callable[[int], NoReturn]) -> NoReturn:

@@ -11,6 +11,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from taskward.executor.clone import fork_patiently
+
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _OPEN_TREE_CLONE: Final = 1
 _EMPTY_PATH: Final = 0x1000
@@ -106,7 +108,7 @@ def _map_owner(tree: int, on_disk: int, shown: int) -> None:
 def _user_namespace(mapping: str) -> int:
     """A descriptor of a new user namespace; the process that has to be its first member lives as long as this call."""
     (ready, told), (wait, leave) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    pid = fork_patiently()
     if pid == 0:
         try:
             os.close(leave)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from taskward.core.process import die_with_parent
+from taskward.executor.clone import fork_patiently
 from taskward.executor.mounts import formats
 from taskward.executor.mounts.confine import confine
 from taskward.executor.mounts.digest import sha256_of
@@ -136,7 +137,7 @@ class _Job:
     def start(self, program: formats.Decompressor, source: int, out: int, errors: int, *, target: int | None) -> None:
         """A process from `source` to `out`, allowed to change what is below `target`."""
         parent = os.getpid()
-        pid = os.fork()
+        pid = fork_patiently()
         if pid == 0:
             _become(program, source, out, errors, target, parent, self.limits)
         self.processes[pid] = program[0] if isinstance(program, tuple) else "the decompressor"
