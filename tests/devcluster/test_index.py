@@ -85,6 +85,16 @@ def test_what_is_no_path_is_never_looked_up(index: Any, call: str) -> None:
     assert (error.value.status_code, error.value.body["code"]) == (400, "InvalidRequestArguments")
 
 
+@pytest.mark.parametrize("call", ["findTask", "listTasks", "listNamespaces", "deleteTask"])
+def test_a_path_with_a_slash_is_malformed_and_not_another_call(index: Any, call: str) -> None:
+    with pytest.raises(TaskclusterRestFailure) as error:
+        getattr(index, call)("a/b")
+    assert (error.value.status_code, error.value.body["code"]) == (400, "InvalidRequestArguments")
+    assert error.value.body["requestInfo"]["method"] == call
+    assert "given as 'a/b' must match" in error.value.body["message"]
+    assert requests.get(index.buildUrl("findTask", "x").replace("x", "a/b"), timeout=10).status_code == 404
+
+
 def test_tasks_are_put_listed_and_removed_by_hand(index: Any, place: str) -> None:
     entry = {
         "taskId": new_slug(), "rank": 1, "data": {}, "expires": taskcluster.fromNowJSON("1 day"),

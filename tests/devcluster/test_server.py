@@ -239,7 +239,7 @@ def test_browsers_of_any_origin_may_read(server: DevCluster) -> None:
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
 
 
-def test_errors_do_not_repeat_what_was_sent(server: DevCluster) -> None:
+def test_errors_do_not_repeat_a_secret(server: DevCluster) -> None:
     client = server.client(taskcluster.Secrets, {})
     answer = requests.put(
         client.buildUrl("set", "x", payload={"secret": {"password": "hunter2"}, "expires": "x"}),
@@ -248,6 +248,36 @@ def test_errors_do_not_repeat_what_was_sent(server: DevCluster) -> None:
     )
     assert answer.status_code == 400
     assert "hunter2" not in answer.text
+    assert answer.json()["requestInfo"]["payload"] == {"secret": "(OMITTED)", "expires": "tomorrow"}
+
+
+def test_errors_tell_the_request_as_the_real_services_do(server: DevCluster) -> None:
+    task_id, wish = new_slug(), {"reason": "worker-shutdown"}
+    url = f"{server.root_url}/api/queue/v1/task/{task_id}/runs/0/exception"
+    told = requests.post(url, json=wish, timeout=10).json()["requestInfo"]
+    assert {key: told[key] for key in told if key != "time"} == {
+        "method": "reportException",
+        "params": {"taskId": task_id, "runId": "0"},
+        "payload": wish,
+    }
+    assert requests.get(url.removesuffix("/exception"), timeout=10).json().get("requestInfo") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"), [(b"", ""), (b"{", "application/json"), (b"x", "text/plain"), (b"{}", "text/plain")]
+)
+def test_errors_tell_an_empty_payload_when_there_is_none(server: DevCluster, content: bytes, content_type: str) -> None:
+    url = f"{server.root_url}/api/queue/v1/task/{new_slug()}/cancel"
+    answer = requests.post(url, data=content, headers={"Content-Type": content_type}, timeout=10)
+    assert answer.status_code >= 400
+    assert answer.json()["requestInfo"]["payload"] == {}
+
+
+def test_malformed_parameters_are_named_as_the_client_knows_them(server: DevCluster) -> None:
+    answer = requests.get(f"{server.root_url}/api/queue/v1/task/nonsense/runs/x/artifacts", timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidRequestArguments")
+    assert "URL parameter 'taskId' given as 'nonsense' must match regular expression: '/^" in answer.json()["message"]
+    assert "URL parameter 'runId' given as 'x'" in answer.json()["message"]
 
 
 def test_many_clients_at_once_are_served(server: DevCluster, queue_id: str) -> None:

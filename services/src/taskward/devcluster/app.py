@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from taskward.devcluster.clock import write_instant
 from taskward.devcluster.cluster import Cluster
-from taskward.devcluster.errors import ApiError, InternalServerError
+from taskward.devcluster.errors import ApiError, InternalServerError, InvalidRequestArguments
 from taskward.devcluster.names import camel_case
 from taskward.devcluster.routes import (
     artifacts,
@@ -31,7 +31,7 @@ from taskward.devcluster.routes import (
     workers,
 )
 from taskward.devcluster.routes.queries import check_query
-from taskward.devcluster.routes.request import AnyText, Pair, cluster, reply
+from taskward.devcluster.routes.request import AnyText, Pair, check_slashes, cluster, reply, sent
 
 _STARTED_S = time.monotonic()
 #: As the real services spell it (Dockerflow's version object).
@@ -92,13 +92,17 @@ def _refuse(error: ApiError) -> Response:
         f"{error}\n\n---\n\n* method:     {method}\n* errorCode:  {error.code}\n"
         f"* statusCode: {error.status}\n* time:       {now}"
     )
-    params = {camel_case(name): value for name, value in (request.view_args or {}).items()}
-    info = {"method": method, "params": params, "time": now}
+    params = {camel_case(name): str(value) for name, value in (request.view_args or {}).items()}
+    info = {"method": method, "params": params, "payload": sent(), "time": now}
     return reply({"code": error.code, "message": message, "requestInfo": info}, error.status)
 
 
 def _refuse_http(error: HTTPException) -> Response:
     """A path that no call has, or not with this method: both are unknown routes to the real services."""
+    try:
+        check_slashes()
+    except InvalidRequestArguments as fault:
+        return _refuse(fault)
     status = 404 if error.code == 405 else error.code or 500
     message = f"{error.name}: {request.method} {request.path}; this cluster has no such call"
     return reply({"code": "ResourceNotFound" if status == 404 else "InputError", "message": message}, status)

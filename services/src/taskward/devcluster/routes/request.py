@@ -6,9 +6,10 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from flask import Response, current_app, g, request
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import BaseConverter
 
 from taskward.devcluster.authentication import Authenticator, Caller
@@ -30,12 +31,15 @@ from taskward.devcluster.identifiers import (
     WORKER_POOL,
     WORKER_TYPE,
 )
+from taskward.devcluster.names import camel_case
 from taskward.devcluster.shapes import Shape, check
 
 _LARGEST_BODY_BYTES = 10 * 1024 * 1024
 _LONGEST_PAGE = 1000
 #: No task ever has so many runs; keeps absurd numbers out of SQLite.
 _ABSURD_RUN = 2**31
+#: Stands for an encoded slash; a private character, which no identifier may have.
+_SLASH = "\ue000"
 
 _FORMS = {
     "task_id": SLUG,
@@ -110,6 +114,22 @@ def body(shape: Shape) -> Any:
     return parsed
 
 
+def sent() -> Any:
+    """Return what the body holds, for the ``requestInfo`` of an error: ``{}`` when that is nothing, or not JSON.
+
+    The value of a secret is left out, as the real service does.
+    """
+    if request.mimetype != "application/json" or not request.path.startswith("/api/"):
+        return {}
+    try:
+        parsed = json.loads(_content(), parse_constant=_refuse)
+    except (ValueError, RecursionError, InternalServerError, ClientDisconnected):
+        return {}
+    if request.blueprint == "secrets" and isinstance(parsed, dict) and "secret" in parsed:
+        parsed["secret"] = "(OMITTED)"  # noqa: S105 - says that there is none
+    return parsed
+
+
 def _content() -> bytes:
     """The whole body, read once."""
     announced_bytes = request.content_length or 0
@@ -130,15 +150,35 @@ def check_path(_endpoint: str | None, values: dict[str, Any] | None) -> None:
 
     Raises ``InvalidRequestArguments``.
     """
-    for name, pattern in _PATTERNS.items():
-        if values and values.get(name) and not pattern.fullmatch(values[name]):
-            raise InvalidRequestArguments(
-                f"Invalid URL patterns:\nURL parameter '{name}' given as {values[name]!r} must match "
-                f'regular expression: "{pattern.pattern}"'
-            )
+    faults = [
+        f"URL parameter '{camel_case(name)}' given as {values[name]!r} must match regular expression: "
+        f"'/^{pattern.pattern}$/'"
+        for name, pattern in _PATTERNS.items()
+        if values and values.get(name) and not pattern.fullmatch(values[name])
+    ]
+    if faults:
+        raise InvalidRequestArguments("\n".join(["Invalid URL patterns:", *faults]))
     if values and "run_id" in values:
         digits = values["run_id"]
         values["run_id"] = int(digits) if len(digits) < 10 else _ABSURD_RUN
+
+
+def check_slashes() -> None:
+    """Check the parts of a path that no call has, taken apart before it is decoded, as the real services do.
+
+    Raises ``InvalidRequestArguments`` for a part with a slash in it (``%2F``), where there may be none.
+    """
+    parts = urlsplit(str(request.environ.get("RAW_URI", ""))).path.split("/")
+    path = "/".join(unquote(part).replace("/", _SLASH) for part in parts)
+    if _SLASH not in path:
+        return
+    try:
+        rule, values = current_app.url_map.bind("").match(path, request.method, return_rule=True)
+    except HTTPException:
+        return
+    request.url_rule = rule
+    request.view_args = {name: value.replace(_SLASH, "/") for name, value in values.items()}
+    check_path(rule.endpoint, request.view_args)
 
 
 @dataclass(frozen=True)
