@@ -18,6 +18,7 @@ from taskward.core import keys
 from taskward.core.errors import Refused, Unreachable
 from taskward.core.ids import RunId
 from taskward.core.jobs import EXECUTE
+from taskward.core.metrics import Metrics
 from taskward.core.taskcluster import Credentials, Taskcluster
 
 from .conftest import Rig
@@ -112,16 +113,19 @@ def test_who_hangs_up_is_given_nothing_more(rig: Rig) -> None:
     assert rig.records.active() == {RunId(task_id, 0)}
 
 
-def test_a_request_that_waits_ends_when_the_worker_is_drained(rig: Rig) -> None:
+def test_a_request_that_waits_ends_when_the_worker_is_drained_and_the_metrics_say_so(rig: Rig) -> None:
     admin, over = rig.server.client("admin"), threading.Event()
+    claims = replace(rig.claims, metrics=Metrics("claimer", rig.metrics))
     with ThreadPoolExecutor(2) as pool:
         asking = pool.submit(rig.claims.ask, 1)
-        leaving = pool.submit(leave_when_draining, rig.claims, slots(rig), over)
+        leaving = pool.submit(leave_when_draining, claims, slots(rig), over)
         until(lambda: rig.claims._line._connection, "it asks")
         admin.set(keys.DRAIN, "1")
         assert asking.result(5) == 0
         until(lambda: admin.get(keys.DRAIN) == keys.DRAIN_HEARD.encode(), "it is told")
+        until(lambda: "taskward_claimer_draining 1\n" in rig.metrics.read_text(), "it is counted")
         admin.delete(keys.DRAIN)
+        until(lambda: "taskward_claimer_draining 0\n" in rig.metrics.read_text(), "it is over")
         over.set()
         leaving.result(5)
     assert admin.get(keys.DRAIN) is None

@@ -61,6 +61,7 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Developmen
     found = Development(place / "dev")
     started = found.taskward("dev", "--detach", "--state-dir", str(found.state_dir))
     assert started.returncode == 0, started.stderr
+    assert f'eval "$(taskward dev env --state-dir {found.state_dir})"' in started.stdout
     yield found
     stopped = found.taskward("dev", "--state-dir", str(found.state_dir), "down")
     assert stopped.stdout == "stopped\n"

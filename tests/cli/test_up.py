@@ -88,6 +88,22 @@ def test_killed_redis_comes_back_with_its_functions(worker: RunningWorker) -> No
     assert worker.run("drain", "--undo").stdout == "claiming again\n"
 
 
+def test_drained_worker_says_so_everywhere_also_after_a_restart(worker: RunningWorker) -> None:
+    assert worker.status()["draining"] is False
+    assert worker.run("drain").returncode == 0
+    worker.run("down")
+    assert worker.status()["draining"] is None  # nobody can be asked
+    assert "warning: the worker is drained" in worker.run("up", "--detach").stderr
+    assert worker.status()["draining"] is True
+    assert "the worker is drained" in worker.run("status").stdout
+    until(lambda: 'taskward_claimer_draining{process="claimer"} 1' in worker.run("metrics").stdout)
+    findings = {each["check"]: each for each in json.loads(worker.run("doctor", "--json").stdout)}
+    assert findings["drain"]["state"] == "warning"
+    assert "taskward drain --undo" in findings["drain"]["text"]
+    worker.run("drain", "--undo")
+    assert worker.status()["draining"] is False
+
+
 def test_down_leaves_nothing(worker: RunningWorker) -> None:
     pids = [role["pid"] for role in worker.status()["roles"]] + [worker.supervisor_pid]
     stopped = worker.run("down")

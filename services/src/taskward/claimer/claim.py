@@ -104,9 +104,15 @@ def _may_be_role(scope: str) -> bool:
 
 
 def leave_when_draining(claims: Claims, slots: Slots, stop: threading.Event) -> None:
-    """Until `stop`: a request that waits for work is ended when nothing more shall be claimed."""
+    """Until `stop`: a request that waits for work is ended when nothing more shall be claimed, and that is told."""
+    told = False
     while not stop.wait(_LOOK_S):
-        if slots.draining():
+        if (draining := slots.draining()) != told:
+            _logger.info("drained: nothing is claimed until `taskward drain --undo`" if draining else "claiming again")
+            claims.metrics.set("draining", int(draining))
+            claims.metrics.write()
+            told = draining
+        if draining:
             claims.hang_up()
             if claims.turn.acquire(timeout=_LOOK_S):  # whoever takes it next sees that the worker is drained
                 claims.turn.release()

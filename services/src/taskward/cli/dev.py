@@ -10,7 +10,8 @@ import click
 
 from taskward.cli import places
 from taskward.cli.devworker import Access, DevWorker
-from taskward.cli.up import warn_of_missing_isolation
+from taskward.cli.up import warn_of_draining, warn_of_missing_isolation
+from taskward.core.settings import Settings
 
 _state_dir = click.option(
     "--state-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -71,9 +72,10 @@ def _start(worker: DevWorker) -> None:
     warn_of_missing_isolation()
     began = time.monotonic()
     started = worker.start()
-    click.echo(f"{len(started)} processes run and ask for tasks after {time.monotonic() - began:.1f} s")
+    click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s")
     click.echo(f"Taskcluster: {Access.read(worker.state_dir).root_url}   logs: {worker.state_dir}/var/log")
-    click.echo('next: eval "$(taskward dev env)"; taskward run TASK.yml')
+    click.echo(f'next: eval "$({places.dev_command(worker.state_dir, "env")})"; taskward run TASK.yml')
+    warn_of_draining(Settings.load(worker.config))
 
 
 def _stay(worker: DevWorker) -> None:

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
-from taskward.cli import supervision
+from taskward.cli import redisview, supervision
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.lifeline import SUPERVISOR
-from taskward.cli.places import DEV_CONFIG
+from taskward.cli.places import DEV_CONFIG, dev_command
 from taskward.cli.programs import (
     Devcluster,
     base_environment,
@@ -64,7 +64,8 @@ class Access:
         except PermissionError as error:
             raise Unavailable(f"{file}: {error.strerror}; ask as the user who started it") from error
         except (OSError, ValueError) as error:
-            raise Unavailable(f"no development cluster runs in {state_dir}; start it: taskward dev") from error
+            start = dev_command(state_dir)
+            raise Unavailable(f"no development cluster runs in {state_dir}; start it: {start}") from error
         return cls(data["rootUrl"], data["clientId"], data["accessToken"])
 
     @property
@@ -83,7 +84,7 @@ class DevWorker:
         self._capacity = capacity
 
     def start(self) -> tuple[Process, ...]:
-        """Starts everything in the background; returns when the worker asks for tasks.
+        """Starts everything in the background; returns when the worker asks for tasks, unless it is drained.
 
         Raises:
             ConfigurationError, CommandError: see `Worker.start`.
@@ -92,7 +93,9 @@ class DevWorker:
         worker = Worker(self.prepare(), self._devcluster())
         self._forget_access()
         started = worker.start()
-        self._await_claiming(worker.settings, began)
+        access = self._await_cluster()
+        if not redisview.is_draining(worker.settings.redis("monitor")):
+            self._await_claiming(access, worker.settings, began)
         return started
 
     def stop(self) -> bool:
@@ -125,14 +128,16 @@ class DevWorker:
         port = int(Settings.load(self.config).taskcluster.root_url.rpartition(":")[2])
         return Devcluster(self.state_dir / "devcluster", port)
 
-    def _await_claiming(self, settings: Settings, since: datetime) -> None:
-        import taskcluster
-
+    def _await_cluster(self) -> Access:
         try:
-            access = _await_access(self.state_dir)
+            return _await_access(self.state_dir)
         except Unavailable as error:
             text = f"the development Taskcluster does not start; see {self.state_dir}/var/log/devcluster.log"
             raise Unavailable(f"{text} (its ports are in {self.config})") from error
+
+    def _await_claiming(self, access: Access, settings: Settings, since: datetime) -> None:
+        import taskcluster
+
         queue = taskcluster.Queue(access.options)
         provisioner, _, worker_type = settings.worker.task_queue_id.partition("/")
         worker = (provisioner, worker_type, settings.worker.worker_group, settings.worker.worker_id)

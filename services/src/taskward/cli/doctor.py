@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from taskward.cli import options, places
+from taskward.cli import options, places, redisview
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
 from taskward.cli.programs import executors
 from taskward.core.errors import ConfigurationError, TaskwardError
@@ -98,6 +98,8 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "failed", str(error))
         return
     yield Finding("configuration", "ok", str(file))
+    if redisview.is_draining(settings.redis("monitor")):
+        yield Finding("drain", "warning", redisview.DRAINED)
     if settings.executor.enable_rdp:
         yield from _desktops(settings)
     if has_containers(settings):

@@ -1,6 +1,8 @@
 """``taskward drain``."""
 
+import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +55,24 @@ def _drain(settings: Settings, undo: bool, wait: bool) -> None:
         redis.set(keys.DRAIN, "1")
         heard = until(lambda: text(redis.get(keys.DRAIN)) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05)
         click.echo("no more claims" if heard else "no more claims, as soon as the claimer runs again")
-        while wait and (runs := View.take(redis).runs):
-            click.echo(f"\r{len(runs)} running ", nl=False, err=True)
-            time.sleep(_POLL_S)
+        if wait:
+            tell(changes(lambda: len(View.take(redis).runs)), at_terminal=sys.stderr.isatty())
+
+
+def changes(running: Callable[[], int], pause_s: float = _POLL_S) -> Iterator[int]:
+    """How many runs there are, each time that it changes; ends with 0."""
+    shown = running()
+    yield shown
+    while shown:
+        time.sleep(pause_s)
+        if (count := running()) != shown:
+            yield count
+        shown = count
+
+
+def tell(counts: Iterable[int], *, at_terminal: bool) -> None:
+    """One line that changes at a terminal; elsewhere a line for each change."""
+    for count in counts:
+        click.echo(f"\r{count} running " if at_terminal else f"{count} running", nl=not at_terminal, err=True)
+    if at_terminal:
+        click.echo(err=True)

@@ -1,6 +1,7 @@
 """Which configuration a command means when it is not told, and where a development worker lives."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,12 @@ def dev_state_dir() -> Path:
         return Path("/var/lib/taskward/dev")
     home = Path.home() / ".local/state/taskward/dev"
     return home if len(str(home)) <= _LONGEST_STATE_DIR else Path(f"/var/tmp/taskward-{os.geteuid()}")  # noqa: S108 - ours is checked before use
+
+
+def dev_command(state_dir: Path, subcommand: str = "") -> str:
+    """What a person types for the development worker in `state_dir`."""
+    place = () if state_dir == dev_state_dir() else ("--state-dir", str(state_dir))
+    return shlex.join(("taskward", "dev", *filter(None, (subcommand,)), *place))
 
 
 def find_config(given: Path | None) -> Path:

@@ -14,6 +14,8 @@ from taskward.core.address import RedisAddress
 from taskward.core.connection import text
 from taskward.core.jobs import QUEUES
 
+DRAINED: Final = "the worker is drained: it claims nothing, also after a restart; undo it with: taskward drain --undo"
+
 _TIMEOUT_S: Final = 5.0
 
 
@@ -39,10 +41,11 @@ class ActiveRun:
 
 @dataclass(frozen=True)
 class View:
-    """One look at Redis."""
+    """One look at Redis; `draining` is whether nothing more is claimed, until ``taskward drain --undo``."""
 
     queues: tuple[QueueLength, ...]
     runs: tuple[ActiveRun, ...]
+    draining: bool
 
     @classmethod
     def take(cls, redis: Redis) -> Self:
@@ -52,11 +55,13 @@ class View:
             RedisError, OSError: no answer.
         """
         active = sorted(text(key) for key in redis.smembers(keys.RUNS))
-        return cls(tuple(_length(redis, queue.name) for queue in QUEUES), tuple(_run(redis, key) for key in active))
+        queues = tuple(_length(redis, queue.name) for queue in QUEUES)
+        return cls(queues, tuple(_run(redis, key) for key in active), bool(redis.exists(keys.DRAIN)))
 
     def to_json(self) -> dict[str, Any]:
         """The part of ``taskward status --json``."""
-        return {"queues": [asdict(each) for each in self.queues], "runs": [asdict(each) for each in self.runs]}
+        runs = [asdict(each) for each in self.runs]
+        return {"draining": self.draining, "queues": [asdict(each) for each in self.queues], "runs": runs}
 
 
 def look(address: RedisAddress) -> View | None:
@@ -66,6 +71,12 @@ def look(address: RedisAddress) -> View | None:
             return View.take(redis)
     except (RedisError, OSError):
         return None
+
+
+def is_draining(address: RedisAddress) -> bool:
+    """Whether it is known that nothing more is claimed."""
+    view = look(address)
+    return view is not None and view.draining
 
 
 def quick(address: RedisAddress) -> Redis:

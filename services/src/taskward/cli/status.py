@@ -29,7 +29,10 @@ def status(config: Path | None, as_json: bool) -> None:
       taskward status
       taskward status --json | jq '.roles[] | select(.state != "RUNNING")'
 
-    Exit codes: 0 every process runs, 69 the worker (or one of its processes) does not run, 77 ask as its user.
+    In JSON, `draining` says whether no tasks are claimed since `taskward drain`; null when Redis does not answer.
+
+    Exit codes: 0 every process runs (also when drained), 69 the worker (or one of its processes) does not run,
+    77 ask as its user.
     """
     report = collect(places.load(config))
     if as_json:
@@ -60,7 +63,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "missingIsolation": list(missing_isolation()),
         "roles": [_role(process, starts) for process in processes],
         "retained": [_retained(run, until) for run, until in sorted(retention.retained(settings.layout).items())],
-        **(view.to_json() if view else {"queues": [], "runs": []}),
+        **(view.to_json() if view else {"draining": None, "queues": [], "runs": []}),
     }
 
 
@@ -91,6 +94,8 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"{report['taskQueueId']}  {report['workerGroup']}/{report['workerId']}  {report['rootUrl']}")
     if not report["running"]:
         click.echo("not running; start it with: taskward up")
+    if report["draining"]:
+        click.secho(f"  {redisview.DRAINED}", fg="yellow")
     for role in report["roles"]:
         state = click.style(f"{role['state']:<9}", fg=_COLOURS.get(role["state"], "red"))
         click.echo(

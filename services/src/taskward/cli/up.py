@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from taskward.cli import options, places
+from taskward.cli import options, places, redisview
 from taskward.cli.accounts import missing_isolation
 from taskward.cli.worker import Worker
+from taskward.core.settings import Settings
 
 
 @click.command()
@@ -34,6 +35,7 @@ def up(config: Path | None, detach: bool) -> None:
     began = time.monotonic()
     started = worker.start()
     click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s; logs: {worker.state_dir}/var/log")
+    warn_of_draining(settings)
 
 
 @click.command()
@@ -55,3 +57,9 @@ def warn_of_missing_isolation() -> None:
     """Says on standard error what a worker of an ordinary user lacks."""
     for text in missing_isolation():
         click.echo(f"warning: not run by root: {text}", err=True)
+
+
+def warn_of_draining(settings: Settings) -> None:
+    """Says on standard error that a worker that has just come up will not ask for tasks."""
+    if redisview.is_draining(settings.redis("monitor")):
+        click.echo(f"warning: {redisview.DRAINED}", err=True)

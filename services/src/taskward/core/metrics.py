@@ -41,6 +41,7 @@ _ENDS: Final = ("completed", "failed", *sorted(EXCEPTION_REASONS), "unreported")
 METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
     "claimer": (
         Metric("runs", "gauge", "Runs in hand now."),
+        Metric("draining", "gauge", "1 while nothing more is claimed, from `taskward drain` to its --undo."),
         Metric("claims_total", "counter", "Runs that were claimed."),
         Metric("claim_errors_total", "counter", "Failed requests for work.", "reason", ("unreachable", "refused")),
         Metric("renewals_total", "counter", "Claims renewed, or not.", "result", ("renewed", "unreachable", "refused")),
