@@ -61,6 +61,7 @@ def test_what_is_missing_or_of_another_type_is_told_and_does_not_fail_the_task(y
         "public/file": "invalid-resource-on-worker",
     }
     assert 'Artifact "public/missing" not found at "/nowhere"' in result.log
+    assert 'not found at "/etc/passwd/x": lstat /etc/passwd/x: not a directory' in result.log
     assert (
         '[taskcluster:error] Error uploading "public/link". Expected artifact to be a "file" but was "symlink"'
         in result.log

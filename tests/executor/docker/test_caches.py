@@ -1,5 +1,7 @@
 """Caches of containers: who gets what the one before has left."""
 
+from typing import Any
+
 import pytest
 
 from executor.docker.yard import Yard, task_output
@@ -56,6 +58,19 @@ def test_two_at_once_do_not_share_and_an_aborted_one_leaves_nothing(yard: Yard) 
     assert task_output(beside) == ["0"]
     assert task_output(after) == ["own"]
     assert 'cache "shared" is not kept: the task did not end by itself' in yard.bench.result(run).log
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"command": ["nosuch"]}, {"cache": {"warm": "/proc"}}, {"capabilities": {"devices": {"kvm": True}}}]
+)
+def test_a_task_whose_container_never_starts_spoils_no_cache(yard: Yard, wrong: dict[str, Any]) -> None:
+    yard.run("echo warm > /c/file", SCOPES, cache={"warm": "/c"})
+    failed = yard.bench.run_payload({**yard.payload("true", cache={"warm": "/c"}), **wrong}, scopes=list(SCOPES))
+    after = yard.run("cat /c/file", SCOPES, cache={"warm": "/c"})
+
+    assert not failed.outcome.succeeded
+    assert "is not kept" not in failed.log
+    assert task_output(after) == ["warm"]
 
 
 def test_an_exit_code_can_throw_caches_away(yard: Yard) -> None:

@@ -100,6 +100,16 @@ def test_a_container_that_eats_memory_is_told_so(yard: Yard) -> None:
     assert "[taskcluster:error] Out of memory: the kernel killed" in result.log
 
 
+def test_memory_that_ran_out_is_told_to_a_task_that_succeeds_all_the_same(yard: Yard) -> None:
+    yard.use(executor={"memory_limit_bytes": 32 << 20})
+    result = yard.run("tail /dev/zero; echo survived")
+    yard.use()
+
+    assert result.outcome.succeeded
+    assert "Warning: Out of memory: the kernel killed 1 of the task's processes" in result.log
+    assert "Successful task run with exit code: 0" in result.log
+
+
 def test_a_container_that_forks_without_end_is_stopped_by_its_limit(yard: Yard) -> None:
     yard.use(executor={"pids_limit": 30})
     result = yard.run("i=0; while [ $i -lt 60 ]; do sleep 100 & i=$((i+1)); done", maxRunTime=5)

@@ -64,9 +64,13 @@ class Holding:
         self.leave()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shells(yard: Yard) -> None:
+    yard.bench.layout.shells.mkdir(parents=True, mode=0o750, exist_ok=True)
+
+
 @pytest.fixture(scope="module")
 def task(yard: Yard) -> Iterator[Holding]:
-    yard.bench.layout.shells.mkdir(parents=True, mode=0o750, exist_ok=True)
     yard.use(docker={"interactive_min_s": 0, "interactive_linger_s": 0})
     holding = Holding(yard)
     yield holding

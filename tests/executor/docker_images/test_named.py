@@ -15,8 +15,8 @@ from executor.docker_images.customer import Customer, at_once
 from executor.docker_images.pushing import push
 from simulators.patience import until
 from simulators.registry import Registry, Request, slowly
-from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.request import Image
+from taskward.executor.errors import TaskEnded
 
 pytestmark = pytest.mark.root
 
@@ -145,5 +145,5 @@ def test_an_image_without_a_command_needs_one_from_the_payload(customer: Custome
     ensured = customer.get(push(registry, Picture(command=None)))
 
     ensured.require_command(("true",))
-    with pytest.raises(ImageFailed, match="the image names no command"):
+    with pytest.raises(TaskEnded, match="the image names no command"):
         ensured.require_command(())

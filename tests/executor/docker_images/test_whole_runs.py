@@ -76,4 +76,5 @@ def test_a_task_without_a_command_needs_an_image_with_one(yard: Yard, web: Web) 
     result = yard.run([], image=made_by_task())
 
     assert (result.outcome.state, result.outcome.reason) == ("failed", "failed")
-    assert "[taskcluster:error] Error: the image names no command, so payload.command must" in result.log
+    assert "[taskcluster:error] There is nothing to run: the image names no command" in result.log
+    assert "Pulling docker image has failed" not in result.log

@@ -109,6 +109,11 @@ def test_a_dockerfile_reaches_nothing_that_its_task_does_not(slip: Slip, dockerf
     assert not [each for each in slip.quay.asked if each.path == "/commit"]
 
 
+def test_what_is_no_name_of_an_image_is_told_as_such(slip: Slip) -> None:
+    with pytest.raises(Refusal, match=r"'\.\./\.\./x' is no name of an image"):
+        slip.build("FROM ../../x")
+
+
 @pytest.mark.parametrize(
     "context",
     [

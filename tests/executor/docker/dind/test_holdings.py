@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from executor.docker.dind.quay import CONTAINER_ID, IMAGE_ID, TIMEOUT_S, Quay
+from executor.docker.dind.quay import CONTAINER_ID, IMAGE_ID, TIMEOUT_S, VICTIM_ID, Quay
+from taskward.executor.docker.daemon import without_host
 from taskward.executor.docker.dind.server import MOST_CONNECTIONS
 
 
@@ -121,7 +122,23 @@ def test_a_task_finds_its_own_container_by_its_host_name_for_the_network_only(qu
     assert quay.create(wanted).status == 201
     assert quay.asked[-1].document["HostConfig"]["NetworkMode"] == f"container:{'e' * 64}"
     assert quay.ask("POST", "/containers/eeeeeeeeeeee/stop").status == 404
-    assert quay.create({"Image": "busybox", "HostConfig": {"NetworkMode": "container:eee"}}).status == 404
+
+
+def test_the_network_of_a_container_that_is_not_there_makes_no_client_pull_the_image(quay: Quay) -> None:
+    for name in ("eee", "nosuch", VICTIM_ID):
+        reply = quay.create({"Image": "busybox", "HostConfig": {"NetworkMode": f"container:{name}"}})
+        assert (reply.status, reply.message) == (400, f"No such container: {name}")
+
+
+def test_a_file_is_told_without_the_directory_where_the_daemon_keeps_it() -> None:
+    for root in (
+        f"/var/lib/docker/overlay2/{'a' * 64}/merged", f"/srv/docker/btrfs/subvolumes/{'a' * 64}",
+        f"/run/x/rootfs/overlayfs/{'a' * 64}", f"/d/vfs/dir/{'a' * 64}",
+    ):  # fmt: skip
+        assert without_host(f"lstat {root}/a/f x/y: no") == "lstat /a/f x/y: no"
+        assert without_host(f'mounting "{root}/proc"') == 'mounting "/proc"'
+    own = f"Could not find the file /own/{'a' * 64}/x in container c"
+    assert without_host(own) == own
 
 
 def test_a_client_that_is_gone_ends_what_is_done_for_it(quay: Quay) -> None:

@@ -1,5 +1,6 @@
 """The Docker daemon's API: one client for each process, each call with a time limit, each failure in our own words."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,6 +16,9 @@ from taskward.executor.errors import EngineFailed
 
 IMAGE_IS_GONE: Final = (404, 409)
 """What the daemon answers about an image that is not there; 409: a container that is being removed still needs it."""
+
+_DRIVER: Final = r"overlay2?|overlayfs|fuse-overlayfs|aufs/mnt|btrfs/subvolumes|devicemapper/mnt|vfs/dir|zfs/graph"
+_ROOT_OF_CONTAINER: Final = re.compile(rf"(?<![^\s\"'(])/[^\s:]*/({_DRIVER})/[0-9a-f]{{64}}(/merged|/rootfs)?(?=/)")
 
 
 class DaemonAway(EngineFailed):
@@ -60,7 +64,7 @@ class Daemon:
             yield
         except APIError as error:
             status = error.response.status_code if error.response is not None else 500
-            raise DaemonRefused(what, status, _one_line(error.explanation or str(error))) from error
+            raise DaemonRefused(what, status, _one_line(without_host(error.explanation or str(error)))) from error
         except (DockerException, RequestException, OSError) as error:
             text = f"the Docker daemon at {self.settings.host} does not answer ({what}): {_one_line(str(error))}"
             raise DaemonAway(text) from error
@@ -88,6 +92,11 @@ class Daemon:
         """Gives the connections back."""
         if "api" in vars(self):
             self.api.close()
+
+
+def without_host(text: str) -> str:
+    """What the daemon says of a container's file, without the directory in which it keeps that container."""
+    return _ROOT_OF_CONTAINER.sub("", text)
 
 
 def _one_line(text: str) -> str:

@@ -12,7 +12,7 @@ from requests import Response
 from urllib3.exceptions import HTTPError
 
 from taskward.executor.collect import OUTBOX_GROUP
-from taskward.executor.docker.daemon import Daemon, DaemonAway
+from taskward.executor.docker.daemon import Daemon, DaemonAway, without_host
 from taskward.executor.ownership import give_to_group
 
 _OK: Final = 200
@@ -81,6 +81,6 @@ def _blocks(response: Response) -> Iterator[bytes]:
 
 def _message(response: Response) -> str:
     try:
-        return str(response.json()["message"])
+        return without_host(str(response.json()["message"]))
     except (ValueError, KeyError, TypeError):
         return f"status {response.status_code}"

@@ -40,6 +40,7 @@ class DockerEngine:
         container: the run's.
         daemon: who makes it.
         front: how containers reach the proxy; None where they do not.
+        may_have_run: whether the container was started, as far as this process knows.
     """
 
     name = "docker"
@@ -51,6 +52,7 @@ class DockerEngine:
         self.host = NativeEngine(run, settings.layout, settings.executor)
         self.container = Container(self.daemon, labels.container_name(state_dir, run))
         self.outfit = Outfit()
+        self.may_have_run = False
         self._cgroup = Cgroup(state_dir, run.directory)
         self.front = front_of(settings.others.get("proxy", {}), self.daemon)
         self._networks = Networks(self.daemon, state_dir, self.front)
@@ -113,8 +115,10 @@ class DockerEngine:
             self._output = Output(self.daemon, self.container.name, self.container.attach(), log_fd)
             self._output.start()
             self._process = ContainerProcess(self._output)
+            self.may_have_run = True  # also when the daemon goes away before it has answered
             self.container.start()
         except DaemonRefused as error:
+            self.may_have_run = False
             raise CommandNotStarted(error.reason) from error
         return self._process
 

@@ -3,12 +3,14 @@
 import posixpath
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from taskward.core.clock import format_time, parse_time
-from taskward.executor.docker.request import backing_log_of
+from taskward.executor.docker.request import backing_log_of, saved_cache
 from taskward.executor.names import namespace_refusal, refusal, shown
 from taskward.executor.payload import bad_logs, bad_names
+
+_LONGEST_BYTES: Final = 128 * 1024 - 1  # MAX_ARG_STRLEN, with the final NUL
 
 
 def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int) -> Iterator[str]:
@@ -26,8 +28,27 @@ def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int
         yield from bad_logs({"log": payload["log"]}) or bad_logs({"log": backing_log_of(payload["log"])})
     yield from late_artifacts(payload, expires)
     yield from _bad_mounts(payload)
+    yield from _too_long(payload)
+    if payload.get("features", {}).get("dockerSave"):
+        yield from _unsavable_caches(payload.get("cache", {}))
     if isinstance(payload["image"], Mapping):
         yield from _bad_image(payload["image"])
+
+
+def _too_long(payload: Mapping[str, Any]) -> Iterator[str]:
+    """What no program can be given: the kernel says no more than "argument list too long", when it is started."""
+    env = {f"env.{shown(name)}": f"{name}={value}" for name, value in payload.get("env", {}).items()}
+    arguments = {f"command.{number}": text for number, text in enumerate(payload.get("command", ()))}
+    for where, text in (env | arguments).items():
+        if (size := len(text.encode())) > _LONGEST_BYTES:
+            what = "name, = and value have" if where in env else "it has"
+            yield f"{where}: {what} {size} bytes, and Linux gives a program at most {_LONGEST_BYTES} in one text"
+
+
+def _unsavable_caches(caches: Mapping[str, str]) -> Iterator[str]:
+    for cache in caches:
+        if why := refusal(saved_cache(cache)):
+            yield f'features.dockerSave: no artifact can be named "{shown(saved_cache(cache))}": {why}'
 
 
 def _bad_image(image: Mapping[str, str]) -> Iterator[str]:

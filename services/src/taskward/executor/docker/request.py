@@ -14,6 +14,11 @@ def backing_log_of(live_log: str) -> str:
     return f"{stem}_backing{extension}"
 
 
+def saved_cache(name: str) -> str:
+    """The artifact as which ``features.dockerSave`` publishes a cache."""
+    return f"public/cache/{name}.tar"
+
+
 @dataclass(frozen=True)
 class Image:
     """Where the container's file system comes from; what the type does not have is empty.

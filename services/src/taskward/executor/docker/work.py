@@ -60,18 +60,26 @@ def _start(task: Task) -> Process:
 
 def _judge(task: Task, ended: Ended) -> Outcome | None:
     task.last_exit_code = ended.exit_code
+    shortage = _shortage(task)
     if ended.exit_code == 0:
+        if shortage:
+            task.log.warn(shortage)
         return None
+    if shortage:
+        task.log.error(shortage)
     if ended.exit_code in task.payload.retry_codes:
         text = f"exit code {ended.exit_code} is in task.payload.onExitStatus.retry"
         return exception("intermittent-task", text)
+    return failed(f"exit code {ended.exit_code}: {shortage}" if shortage else f"exit code {ended.exit_code}")
+
+
+def _shortage(task: Task) -> str:
+    """Of memory, whatever the task has made of it; empty where the kernel killed nothing."""
     remains = task.engine.remains()
-    if remains.oom_kills:
-        peak = f", at most {remains.memory_peak_bytes} bytes were in use" if remains.memory_peak_bytes else ""
-        text = f"Out of memory: the kernel killed {remains.oom_kills} of the task's processes{peak}"
-        task.log.error(text)
-        return failed(f"exit code {ended.exit_code}: {text}")
-    return failed(f"exit code {ended.exit_code}")
+    if not remains.oom_kills:
+        return ""
+    peak = f", at most {remains.memory_peak_bytes} bytes were in use" if remains.memory_peak_bytes else ""
+    return f"Out of memory: the kernel killed {remains.oom_kills} of the task's processes{peak}"
 
 
 def _in_docker_workers_words(task: Task, outcome: Outcome) -> Outcome:

@@ -9,7 +9,7 @@ from taskward.executor.docker.dind import view
 from taskward.executor.docker.dind.checks import DETACH_KEYS, NUMBER, checked, filters, require_platform
 from taskward.executor.docker.dind.config import Own, container_config
 from taskward.executor.docker.dind.context import NAME, Context, Route, route
-from taskward.executor.docker.dind.errors import NOT_FOUND, Refusal, forbidden
+from taskward.executor.docker.dind.errors import NOT_FOUND, WRONG, Refusal, forbidden
 from taskward.executor.docker.dind.exchange import Exchange
 from taskward.executor.docker.dind.fields import Fields
 from taskward.executor.docker.dind.holdings import Container, new_name
@@ -176,11 +176,11 @@ def _network_container(context: Context, text: str) -> str:
     """One of the run's; by its host name, also the task's own container, so that both are ``localhost``."""
     try:
         return context.holdings.container(text).id
-    except Refusal:
+    except Refusal as refusal:
         told = context.wire.ask("GET", "containers", context.main, "json")
         if len(text) >= 12 and (told["Id"].startswith(text) or told["Config"].get("Hostname") == text):
             return str(told["Id"])
-        raise
+        raise Refusal(WRONG, refusal.message) from refusal  # not 404: clients would pull the image, and ask again
 
 
 ROUTES: Final[tuple[Route, ...]] = (

@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
+from taskward.executor.docker.daemon import without_host
 from taskward.executor.docker.dind.errors import BROKEN, Refusal
 
 API: Final = (1, 41)
@@ -223,7 +224,7 @@ def _plain_reason(connection: socket.socket) -> str:
 
 def _reason(text: bytes) -> str:
     try:
-        return str(json.loads(text)["message"])
+        return without_host(str(json.loads(text)["message"]))
     except (ValueError, KeyError, TypeError):
         return text[:500].decode(errors="replace").strip() or "the Docker daemon gives no reason"
 

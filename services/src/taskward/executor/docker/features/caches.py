@@ -2,7 +2,7 @@
 
 They lie on a shelf of their own, since their files belong to whoever wrote them in the container. A container has a
 cache for itself; a second one that wants the same name gets another instance. What an aborted run, or one whose process
-died, has written is thrown away.
+died, has written is thrown away. A run whose container never started has written nothing.
 """
 
 import time
@@ -57,8 +57,12 @@ class ContainerCaches(ContainerFeature):
     def _spoiled(self) -> str:
         """Why they are not to be kept; empty when they are."""
         task = self.task
-        if task.aborted or task.last_exit_code is None:
+        if not self.engine.may_have_run:
+            return ""
+        if task.aborted:
             return "the task did not end by itself"
+        if task.last_exit_code is None:
+            return "nobody knows how the task ended"
         if task.last_exit_code in task.payload.purge_codes:
             return f"exit code {task.last_exit_code} is in task.payload.onExitStatus.purgeCaches"
         return ""

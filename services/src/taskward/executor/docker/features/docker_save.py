@@ -13,12 +13,12 @@ from requests import Response
 from taskward.core.clock import format_time
 from taskward.core.outbox import Entry, ErrorReason
 from taskward.core.outcome import failed
-from taskward.executor import names
 from taskward.executor.collect import open_outbox
 from taskward.executor.docker import download
 from taskward.executor.docker.daemon import Daemon
 from taskward.executor.docker.download import NotThere, TooLarge
 from taskward.executor.docker.features.container_feature import ContainerFeature
+from taskward.executor.docker.request import saved_cache
 from taskward.executor.docker.snapshot import Snapshot
 
 IMAGE: Final = "public/dockerImage.tar"
@@ -40,13 +40,7 @@ class DockerSave(ContainerFeature):
 
     def reserved(self) -> Sequence[str]:
         """The image, and each cache."""
-        return (IMAGE, *map(_cache_artifact, self.wanted.caches))
-
-    def flaws(self) -> Iterator[str]:
-        """Caches whose name cannot be an artifact's."""
-        for cache in self.wanted.caches:
-            if why := names.refusal(_cache_artifact(cache)):
-                yield f'features.dockerSave: no artifact can be named "{names.shown(_cache_artifact(cache))}": {why}'
+        return (IMAGE, *map(saved_cache, self.wanted.caches))
 
     def start(self) -> None:
         """Warns: nothing but this feature's name in the payload protects what is published."""
@@ -85,7 +79,7 @@ class DockerSave(ContainerFeature):
         for number, (cache, place) in enumerate(self.wanted.caches.items()):
             path, query = f"/containers/{container}/archive", {"path": f"{place.rstrip('/')}/."}
             cache_archive = partial(download.opened, daemon, path, query, "pack a cache")
-            self._save(_cache_artifact(cache), f"cache-{number}", outbox, cache_archive)
+            self._save(saved_cache(cache), f"cache-{number}", outbox, cache_archive)
 
     @contextmanager
     def _image(self, daemon: Daemon, snapshot: Snapshot) -> Iterator[Response]:
@@ -135,7 +129,3 @@ class DockerSave(ContainerFeature):
             image = daemon.api.inspect_image(described["Image"])
         public = {*(image["Config"].get("Env") or ()), *(f"{name}={value}" for name, value in environment.items())}
         return {each.partition("=")[0]: "" for each in described["Config"]["Env"] or () if each not in public}
-
-
-def _cache_artifact(cache: str) -> str:
-    return f"public/cache/{cache}.tar"

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
+from taskward.core.outcome import failed
 from taskward.executor.docker.daemon import Daemon, DaemonRefused
-from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.platform import Platform
 from taskward.executor.docker.images.record import Brought
-from taskward.executor.errors import EngineFailed
+from taskward.executor.errors import EngineFailed, TaskEnded
 from taskward.executor.mounts.shelf import Facts, Item, Shelf, id_of
 
 _NOT_FOUND: Final = 404
@@ -43,10 +43,10 @@ class Ensured:
         """That there is something to run.
 
         Raises:
-            ImageFailed: neither the payload nor the image names a command.
+            TaskEnded: neither the payload nor the image names a command.
         """
         if not command and not self.config.get("Cmd") and not self.config.get("Entrypoint"):
-            raise ImageFailed("the image names no command, so payload.command must")
+            raise TaskEnded(failed("There is nothing to run: the image names no command, so payload.command must"))
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], item: Item | None = None, artifact_hash: str = "") -> Self:

@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 from taskward.executor.docker.dind.build.errors import BuildFailed
 from taskward.executor.docker.dind.build.image import Config
 from taskward.executor.docker.dind.errors import NOT_FOUND, Refusal
+from taskward.executor.docker.dind.holdings import reference
 from taskward.executor.docker.dind.wire import Wire
 from taskward.executor.docker.execution import frames
 
@@ -35,6 +36,7 @@ class Site:
         Raises:
             Refusal: it cannot be had.
         """
+        reference(name)
         if fresh:
             self._pull(name)
         try:
