@@ -306,7 +306,27 @@ def test_one_reader_too_many_is_told_to_come_again(start_gateway: StartGateway) 
     status, headers, _ = gateway.answer(f"/log/{log.token}")
     assert (status, headers["retry-after"]) == (503, "5")
     readers[0].sock.close()
-    eventually(lambda: gateway.metric("readers") == 1)
+    eventually(lambda: gateway.metric("readers_half_closed") == 1)
     with gateway.read(log) as reader:
         assert reader.head()[0] == 200
+        eventually(lambda: gateway.metric('readers_dropped_total{reason="made_room"}') == 1)
+        assert gateway.metric("readers") == 2
     readers[1].sock.close()
+
+
+def test_client_that_opens_and_closes_many_connections_keeps_nobody_out(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(max_readers=3)
+    log = gateway.log()
+    with gateway.read(log) as honest:
+        honest.head()
+        for _ in range(100):
+            with gateway.read(log) as fleeting:
+                assert fleeting.head()[0] in {200, 503}
+            eventually(lambda: gateway.metric("readers") <= 3)
+        eventually(lambda: gateway.metric("readers") == gateway.metric("readers_half_closed") + 1)
+        with gateway.read(log) as latecomer:
+            latecomer.head()
+            log.write(b"line\n")
+            log.finish()
+            assert (honest.rest(), latecomer.rest()) == (b"line\n", b"line\n")
+    eventually(lambda: gateway.metric("readers") == 0)

@@ -11,7 +11,8 @@ import pytest
 from gateway.rig import TaskLog, eventually
 from taskward.gateway.errors import TooManyReaders
 from taskward.gateway.extent import Extent
-from taskward.gateway.follower import Follower, Limits
+from taskward.gateway.follower import Follower
+from taskward.gateway.limits import Limits
 from taskward.gateway.metrics import Metrics
 
 EVERYTHING = Extent(0, None)
@@ -148,6 +149,42 @@ def test_cut_log_never_gives_a_range_more_than_its_length(bench: Bench, log: Tas
     os.truncate(log.path, 10)
     log.write(b"y" * 4_000_000)
     assert len(everything(peer)) <= 4_000_000
+
+
+def test_reader_that_asks_no_more_reads_on(bench: Bench, log: TaskLog) -> None:
+    log.write(b"x" * 4_000_000)
+    peer = bench.follow(log)
+    peer.shutdown(socket.SHUT_WR)
+    assert len(exactly(peer, 4_000_000)) == 4_000_000
+    log.write(b"line\n")
+    assert exactly(peer, 5) == b"line\n"
+    log.finish()
+    assert everything(peer) == b""
+    assert "taskward_gateway_readers_completed_total 1" in bench.metrics.text()
+
+
+def test_reader_that_asks_no_more_and_goes_is_noticed_while_the_log_is_idle(bench: Bench, log: TaskLog) -> None:
+    peer = bench.follow(log)
+    peer.shutdown(socket.SHUT_WR)
+    eventually(lambda: "taskward_gateway_readers_total 1" in bench.metrics.text())
+    peer.close()
+    eventually(lambda: bench.dropped("gone"))
+
+
+def test_whoever_asks_no_more_makes_room_for_others_and_the_longest_first(bench: Bench, log: TaskLog) -> None:
+    talking = bench.follow(log)
+    silent = []
+    for _ in range(2):
+        silent.append(bench.follow(log))
+        silent[-1].shutdown(socket.SHUT_WR)
+        eventually(lambda: f"taskward_gateway_readers_half_closed {len(silent)}\n" in bench.metrics.text())
+    bench.follower.check_room()
+    newcomer = bench.follow(log)
+    assert everything(silent[0]) == b""
+    assert bench.dropped("made_room")
+    assert bench.follower.reader_count == 3
+    log.write(b"line\n")
+    assert [exactly(peer, 5) for peer in (talking, silent[1], newcomer)] == [b"line\n"] * 3
 
 
 def test_log_is_closed_after_its_last_reader(bench: Bench, log: TaskLog) -> None:

@@ -21,14 +21,13 @@ from typing import Final
 from taskward.gateway import connection
 from taskward.gateway.errors import ReaderLost, TooManyReaders
 from taskward.gateway.extent import Extent
+from taskward.gateway.farewell import Farewells
+from taskward.gateway.limits import Limits
 from taskward.gateway.metrics import Metrics
 from taskward.gateway.reader import Progress, Reader
 from taskward.gateway.watch import SharedLog, Watch
 
 SWEEP_INTERVAL_S: Final = 1.0
-FAREWELL_S: Final = 2.0
-"""How long a connection that was told "that was all" may stay open."""
-
 NICENESS: Final = 10
 """A task's own work goes before the reading of its log: on a busy machine readers lag instead of slowing the task."""
 
@@ -36,25 +35,12 @@ _GONE: Final = select.EPOLLHUP | select.EPOLLERR
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What readers may take.
-
-    `max_readers`: at once, over all logs. `idle_timeout_s`: without a byte from a silent log. `stall_timeout_s`: with
-    bytes there that the reader does not take. `prepare_timeout_s`: before the log exists at all.
-    """
-
-    max_readers: int
-    idle_timeout_s: float
-    stall_timeout_s: float
-    prepare_timeout_s: float
-
-
 @dataclass(eq=False)
 class _Seat:
     reader: Reader
     shared: SharedLog
     interest: int = select.EPOLLIN
+    listens_for: int = select.EPOLLIN  # nothing, once the peer has said that it will send nothing more
 
 
 class Follower:
@@ -81,7 +67,7 @@ class Follower:
         self._arrivals: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._seats: dict[int, _Seat] = {}
         self._ready: deque[_Seat] = deque()
-        self._leaving: dict[int, tuple[socket.socket, float]] = {}
+        self._half_closed: dict[int, _Seat] = {}  # the longest first
         self._next_sweep_s = 0.0
         self._reader_count = 0
         self._counting = threading.Lock()
@@ -89,6 +75,7 @@ class Follower:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._farewells = Farewells(self._epoll)
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
@@ -113,8 +100,11 @@ class Follower:
         return self._thread.is_alive()
 
     def check_room(self) -> None:
-        """Raise TooManyReaders when no further reader may come (requests in other threads may overshoot slightly)."""
-        if self._reader_count >= self._limits.max_readers:
+        """Raise TooManyReaders when no further reader may come (requests in other threads may overshoot slightly).
+
+        Those who have closed their side may have gone: they do not keep others out, but make room for them.
+        """
+        if self._reader_count - len(self._half_closed) >= self._limits.max_readers:
             raise TooManyReaders(f"{self._limits.max_readers} readers already follow logs")
 
     def follow(self, sock: socket.socket, parts: tuple[str, ...], extent: Extent, *, chunked: bool) -> None:
@@ -124,7 +114,7 @@ class Follower:
 
     def see_off(self, sock: socket.socket) -> None:
         """Close `sock`, which has got its whole answer, without hurting what is on its way; it is ours from now."""
-        self._pass_on(partial(self._begin_farewell, sock))
+        self._pass_on(partial(self._say_farewell, sock))
 
     def _count(self, change: int) -> None:
         with self._counting:
@@ -151,6 +141,7 @@ class Follower:
         """One round: wait for something to do, then serve every reader that can go on."""
         for fd, events in self._epoll.poll(self._pause_s()):
             self._on_event(fd, events)
+        self._take_arrivals()  # after the events: those are told by descriptors, which arrivals may use anew
         for shared in self._watch.changed(self._clock_s()):
             self._resume_waiting(shared)
         for _ in range(len(self._ready)):
@@ -161,22 +152,31 @@ class Follower:
     def _pause_s(self) -> float | None:
         if self._ready:
             return 0.0
-        longest = SWEEP_INTERVAL_S if self._seats or self._leaving else None
+        longest = SWEEP_INTERVAL_S if self._seats or self._farewells else None
         look = self._watch.pause_s(self._clock_s())
         return look if look is not None else longest
 
     def _on_event(self, fd: int, events: int) -> None:
         if fd == self._wake:
             os.eventfd_read(self._wake)
-            self._take_arrivals()
-        elif fd in self._leaving:
-            if events & _GONE or connection.peer_left(self._leaving[fd][0]):
-                self._end_farewell(fd)
+        elif fd in self._farewells:
+            self._farewells.on_event(fd)
         elif seat := self._seats.get(fd):
-            if events & _GONE or (events & select.EPOLLIN and connection.peer_left(seat.reader.sock)):
+            if events & _GONE:
                 self._drop(seat, "gone")
-            elif events & select.EPOLLOUT and seat.reader.progress is Progress.BLOCKED:
+                return
+            if events & select.EPOLLIN and connection.at_end(seat.reader.sock):
+                self._hear_no_more(seat)
+            if events & select.EPOLLOUT and seat.reader.progress is Progress.BLOCKED:
                 self._make_ready(seat)
+
+    def _hear_no_more(self, seat: _Seat) -> None:
+        """The peer has closed its side: it has gone, or asks no more and reads on (RFC 9112 §9.6 lets it)."""
+        seat.listens_for = 0
+        self._half_closed[seat.reader.sock.fileno()] = seat
+        self._metrics.set("readers_half_closed", len(self._half_closed))
+        connection.doubt(seat.reader.sock)
+        self._attend(seat)
 
     def _take_arrivals(self) -> None:
         while True:
@@ -195,12 +195,17 @@ class Follower:
             self._metrics.dropped("failed")
             connection.break_off(sock)
             return
+        self._make_room()
         shared = self._watch.enter(parts)
         seat = _Seat(Reader(sock, shared.log, extent, chunked=chunked, now_s=self._clock_s()), shared)
         self._seats[sock.fileno()] = seat
         self._metrics.add("readers_total")
         self._metrics.set("logs", len(self._watch))
         self._make_ready(seat)
+
+    def _make_room(self) -> None:
+        while self._half_closed and self._reader_count > self._limits.max_readers:
+            self._drop(next(iter(self._half_closed.values())), "made_room")
 
     def _make_ready(self, seat: _Seat) -> None:
         seat.reader.progress = Progress.MORE
@@ -233,13 +238,18 @@ class Follower:
         progress = seat.reader.progress
         if progress is Progress.ENDED:
             self._metrics.add("readers_completed_total")
-            self._begin_farewell(self._unseat(seat))
+            self._say_farewell(self._unseat(seat))
             return
         if progress is Progress.MORE:
             self._ready.append(seat)
         elif progress is Progress.CAUGHT_UP:
             seat.shared.waiting.add(seat.reader)
-        interest = select.EPOLLIN | (select.EPOLLOUT if progress is Progress.BLOCKED else 0)
+        self._attend(seat)
+
+    def _attend(self, seat: _Seat) -> None:
+        """Have the kernel report what matters now, and nothing else."""
+        blocked = seat.reader.progress is Progress.BLOCKED
+        interest = seat.listens_for | (select.EPOLLOUT if blocked else 0)
         if interest != seat.interest:
             seat.interest = interest
             self._epoll.modify(seat.reader.sock, interest)
@@ -254,30 +264,21 @@ class Follower:
         seat.reader.progress = Progress.ENDED
         self._epoll.unregister(sock)
         del self._seats[sock.fileno()]
+        self._half_closed.pop(sock.fileno(), None)
+        self._metrics.set("readers_half_closed", len(self._half_closed))
         self._watch.leave(seat.shared, seat.reader)
         self._metrics.set("logs", len(self._watch))
         self._count(-1)
         return sock
 
-    def _begin_farewell(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        if not connection.half_close(sock):
-            sock.close()
-            return
-        self._leaving[sock.fileno()] = (sock, self._clock_s() + FAREWELL_S)
-        self._epoll.register(sock, select.EPOLLIN)
-
-    def _end_farewell(self, fd: int) -> None:
-        sock, _ = self._leaving.pop(fd)
-        self._epoll.unregister(sock)
-        sock.close()
+    def _say_farewell(self, sock: socket.socket) -> None:
+        self._farewells.begin(sock, self._clock_s())
 
     def _sweep(self) -> None:
         """Part from those whose time is over."""
         now_s = self._clock_s()
         self._next_sweep_s = now_s + SWEEP_INTERVAL_S
-        for fd in [fd for fd, (_, until_s) in self._leaving.items() if now_s >= until_s]:
-            self._end_farewell(fd)
+        self._farewells.sweep(now_s)
         for seat in list(self._seats.values()):
             if reason := self._overdue(seat, now_s):
                 self._drop(seat, reason)
@@ -294,6 +295,5 @@ class Follower:
         self._take_arrivals()
         for seat in list(self._seats.values()):
             self._drop(seat, "stopping")
-        for fd in list(self._leaving):
-            self._end_farewell(fd)
+        self._farewells.close()
         self._epoll.close()

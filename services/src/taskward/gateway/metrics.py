@@ -3,10 +3,21 @@
 import threading
 from typing import Final
 
-DROP_REASONS: Final = ("gone", "vanished", "stalled", "silent", "never_came", "refused", "stopping", "failed")
+DROP_REASONS: Final = (
+    "gone",
+    "vanished",
+    "stalled",
+    "silent",
+    "never_came",
+    "refused",
+    "stopping",
+    "failed",
+    "made_room",
+)
 
 _GAUGES: Final = {
     "readers": "Readers connected now.",
+    "readers_half_closed": "Those of them that have closed their side: they read on, or have gone.",
     "logs": "Different logs followed now.",
     "shells": "Interactive shells and views of displays open now.",
 }

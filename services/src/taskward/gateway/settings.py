@@ -11,7 +11,7 @@ from taskward.core.ids import RunId
 from taskward.core.settings import Settings as WorkerFile
 from taskward.core.settings.table import section
 from taskward.core.shell import LONGEST_RESUME_S
-from taskward.gateway.follower import Limits
+from taskward.gateway.limits import Limits
 
 DEFAULT_PORT: Final = 60023
 """The port on which the originals serve live logs."""
