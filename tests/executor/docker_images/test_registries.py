@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+import time
 
 import pytest
 
@@ -10,7 +11,9 @@ from executor.docker_images.conftest import Configure, Customers
 from executor.docker_images.customer import Customer
 from executor.docker_images.pushing import push
 from simulators.registry import Registry, fails, garbage, hangs
+from taskward.executor.docker.images.site import Site
 from taskward.executor.docker.request import Image
+from taskward.executor.errors import TaskEnded
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +49,18 @@ def test_a_registry_that_is_not_there_is_given_up_soon(customers: Customers, con
     text = customers().fails(Image("docker-image", name="127.0.0.1:1/people/image"))
 
     assert "connection refused" in text
-    assert "attempts)" in text
+    assert " attempts)" in text
+
+
+def test_a_pause_before_the_next_attempt_ends_with_its_run(customers: Customers, configure: Configure) -> None:
+    configure(stall_s=1000)
+    customer, begun_s = customers(), time.monotonic()
+    customer.abort_when = lambda: "trying again in" in customer.told
+
+    assert "canceled" in customer.fails(Image("docker-image", name="127.0.0.1:1/people/image"))
+    with Site(customer.task) as site, pytest.raises(TaskEnded):
+        site.pause(20)
+    assert time.monotonic() - begun_s < 10
 
 
 def test_a_registry_that_never_answers_is_given_up(

@@ -16,6 +16,7 @@ from taskward.executor.docker.request import Image
 from taskward.executor.mounts.shelf import Item
 
 _IF_MISSING: Final = "if-missing"
+_BRIEFLY_S: Final = 7.0
 
 
 class Named:
@@ -59,7 +60,7 @@ class Named:
         if before is None:
             self._library.intend(self.key, str(self._reference))
         try:
-            pull(self._site, self._reference, self._login, turn, follower.read)
+            pull(self._site, self._reference, self._login, turn, follower.read, self._patience_s(before))
         except ImageFailed as error:
             if before and isinstance(error, PullFailed) and (kept := self._keep(before[1])):
                 self._site.warn(f"{error.reason}: using the image that was pulled before")
@@ -93,10 +94,17 @@ class Named:
         return Ensured.of(facts, item)
 
     def _keep(self, before: Brought) -> Ensured | None:
+        facts = self._usable(before)
+        return Ensured.of(facts, self._library.remember(self.key, before)) if facts is not None else None
+
+    def _usable(self, before: Brought) -> Mapping[str, Any] | None:
         facts = self._library.inspect(before.name)
-        if facts is None or facts["Id"] != before.id or before.account != self._account:
-            return None
-        return Ensured.of(facts, self._library.remember(self.key, before))
+        return facts if facts and facts["Id"] == before.id and before.account == self._account else None
+
+    def _patience_s(self, before: tuple[Item, Brought] | None) -> float:
+        """With a registry in trouble: little where an image is here that will do."""
+        stall_s = self._settings.stall_s
+        return min(stall_s, _BRIEFLY_S) if before and self._usable(before[1]) else stall_s
 
     def _is_stale(self, item: Item, brought: Brought) -> bool:
         """Whether the registry is to be asked: also when another login, or none, is to be used from now on."""

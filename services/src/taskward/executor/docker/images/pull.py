@@ -3,9 +3,7 @@
 import base64
 import json
 import os
-import random
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from socket import socket
@@ -16,6 +14,7 @@ from taskward.executor.docker.daemon import Daemon, DaemonAway, DaemonRefused
 from taskward.executor.docker.images.conversation import messages
 from taskward.executor.docker.images.errors import ImageFailed
 from taskward.executor.docker.images.logins import Login
+from taskward.executor.docker.images.patience import insist
 from taskward.executor.docker.images.progress import Progress, printable
 from taskward.executor.docker.images.reference import Reference
 from taskward.executor.docker.images.site import Site
@@ -23,8 +22,6 @@ from taskward.executor.docker.images.turn import Turn
 from taskward.executor.errors import EngineFailed
 from taskward.executor.mounts.errands import Answer, serve
 
-_ATTEMPTS: Final = 4
-_FIRST_PAUSE_S: Final = 1.0
 _PASSING: Final = re.compile(
     r"timeout|timed out|connection re(fused|set)|broken pipe|\beof\b|tls handshake|temporary failure|no route to host"
     r"|network is unreachable|server misbehaving|too ?many ?requests|http status: 5|\b50[234]\b|no such host|canceled"
@@ -45,7 +42,8 @@ class PullFailed(ImageFailed):
 def puller(settings: Settings) -> Callable[[socket], None]:
     """What to call in a process of ours; it answers to ``pull`` and writes progress to the descriptor that it gets.
 
-    The answer is empty, or has the ``reason`` why not, or, as ``away``, why the daemon could not be asked.
+    The answer is empty, or has the ``reason`` why not, or, as ``stalled``, that the registry fell silent, or, as
+    ``away``, why the daemon could not be asked.
     """
     stall_s = max(1.0, settings.images.stall_s)
 
@@ -60,46 +58,51 @@ def puller(settings: Settings) -> Callable[[socket], None]:
             return {"reason": error.reason}, ()
         except DaemonAway as error:
             if "timed out" in str(error):  # the daemon passes on whatever a registry sends
-                return {"reason": f"timeout: the registry has sent nothing for {stall_s:.0f} seconds"}, ()
+                return {"stalled": f"timeout: the registry has sent nothing for {stall_s:.0f} seconds"}, ()
             return {"away": str(error)}, ()
         return {}, ()
 
     return serve({"pull": pull}, float(settings.images.timeout_s))
 
 
-def pull(site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None]) -> None:
+def pull(
+    site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None], within_s: float
+) -> None:
     """The image is at the daemon when this returns; progress goes to `turn`, and `look` is called meanwhile.
 
     Raises:
-        PullFailed: the registry cannot be reached now; some attempts were made.
+        PullFailed: the registry cannot be reached now, and could not for about `within_s`.
         ImageFailed: it can never be had.
         EngineFailed: the daemon is gone.
         TaskEnded: the run must stop; so does the pull.
     """
-    pause_s, begun_s = _FIRST_PAUSE_S, time.monotonic()
-    for left in reversed(range(_ATTEMPTS)):
-        reason = _attempt(site, reference, login, turn, look)
-        if not reason:
-            return
-        told = f"{reference}: {printable(reason)}{_meaning(reason)}"
-        if not _may_pass(reason):
-            raise ImageFailed(told)
-        pause_s *= random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
-        if not left or time.monotonic() + pause_s - begun_s > site.task.settings.images.stall_s:
-            raise PullFailed(f"{told} ({_ATTEMPTS - left} attempts)")
-        turn.say(f"{told}; trying again in {pause_s:.1f} seconds")
-        site.pause(pause_s)
-        pause_s *= 2
+
+    def attempt() -> str:
+        return _attempt(site, reference, login, turn, look)
+
+    def wait(reason: str, seconds: float) -> None:
+        turn.say(f"{reason}; trying again in {seconds:.1f} seconds")
+        look()
+        site.pause(seconds)
+
+    if reason := insist(attempt, within_s, wait):
+        raise PullFailed(reason)
 
 
 def _attempt(site: Site, reference: Reference, login: Login | None, turn: Turn, look: Callable[[], None]) -> str:
-    """Why it did not succeed; empty if it did."""
+    """Why it did not succeed, but may; empty if it did."""
     params = {"fromImage": reference.repository, "tag": reference.digest or reference.tag}
     with site.as_ourselves(puller(site.task.settings)) as errands, site.looking(look):
         answer, _ = errands.ask("pull", turn.fd, params=params, login=_header(login))
     if "away" in answer:
         raise EngineFailed(answer["away"])
-    return str(answer.get("reason", ""))
+    if "stalled" in answer:
+        raise PullFailed(f"{reference}: {answer['stalled']}")
+    reason = str(answer.get("reason", ""))
+    told = f"{reference}: {printable(reason)}{_meaning(reason)}" if reason else ""
+    if reason and not _may_pass(reason):
+        raise ImageFailed(told)
+    return told
 
 
 def _meaning(reason: str) -> str:
