@@ -76,3 +76,7 @@ def test_a_key_cannot_become_a_second_command(scripted: ScriptedRedis) -> None:
     assert Question(scripted.path, "gateway", "secret", 2).get("x\r\n*1\r\n$8\r\nFLUSHALL\r\n") is None
 
     assert scripted.heard[0].endswith(b"$3\r\nGET\r\n$21\r\nx\r\n*1\r\n$8\r\nFLUSHALL\r\n\r\n")
+
+
+def test_the_password_is_not_shown() -> None:
+    assert "hidden-word" not in repr(Question(Path("/r.sock"), "gateway", "hidden-word", 1))

@@ -1,5 +1,7 @@
 """Questions to Redis that the proxy asks from many threads, and the channel that it listens to."""
 
+import resource
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -104,6 +106,33 @@ def test_a_server_that_hangs_costs_its_time_once(scripted: ScriptedRedis) -> Non
         Links(Address(scripted.path, timeout_s=0.2)).ask("GET", "x")
 
     assert time.monotonic() - began < 2
+
+
+def test_a_server_that_hangs_costs_its_time_once_however_many_links_are_idle() -> None:
+    with running_redis() as server:
+        assert server.process is not None
+        links = Links(Address(server.socket, timeout_s=0.3))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: links.ask("GET", f"k{number}"), range(400)))
+        server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+
+        with pytest.raises(LinkFailed, match="timed out"):
+            links.ask("PING")
+
+        assert time.monotonic() - began < 0.6
+        server.process.send_signal(signal.SIGCONT)
+        assert links.ask("GET", "x") is None
+
+
+def test_who_has_no_descriptor_left_hears_that_no_link_opens(redis_server: RedisServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(LinkFailed, match="Too many open files"):
+            redis_server.links.ask("PING")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_password_is_not_shown() -> None:

@@ -24,6 +24,10 @@ class LinkFailed(ProxyError):
     """Redis cannot be asked, or what came is no answer: open a new link; whatever we ask may be asked twice."""
 
 
+class LinkEnded(LinkFailed):
+    """Redis has closed the connection, perhaps long ago: a new one may be answered."""
+
+
 class LinkRefused(LinkFailed):
     """Redis answered with an error; the link is as good as before."""
 
@@ -53,7 +57,8 @@ class Link:
         """
         self._timeout_s = address.timeout_s
         self._reader = hiredis.Reader(notEnoughData=_UNFINISHED)
-        self._socket = socket.socket(socket.AF_UNIX)
+        with _failures():
+            self._socket = socket.socket(socket.AF_UNIX)
         weakref.finalize(self, self._socket.close)
         try:
             with _failures():
@@ -102,8 +107,10 @@ class Link:
         while (reply := self._reader.gets()) is _UNFINISHED:
             data = self._socket.recv(_CHUNK_BYTES)
             received += len(data)
-            if not data or received > _MOST_BYTES:
-                raise LinkFailed("an answer is too large" if data else "Redis ended the connection")
+            if not data:
+                raise LinkEnded("Redis ended the connection")
+            if received > _MOST_BYTES:
+                raise LinkFailed("an answer is too large")
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
             raise LinkRefused(str(reply))
@@ -118,7 +125,7 @@ class Links:
         self._idle: list[Link] = []
 
     def ask(self, *words: str) -> object:
-        """See `Link.ask`; a connection whose server has gone meanwhile is no reason to fail."""
+        """See `Link.ask`; a connection that its server has ended meanwhile is no reason to fail, one that hangs is."""
         while True:
             try:
                 link = self._idle.pop()
@@ -126,9 +133,7 @@ class Links:
                 return self._over(Link(self._address), words)
             try:
                 return self._over(link, words)
-            except LinkRefused:
-                raise
-            except LinkFailed:
+            except LinkEnded:
                 continue
 
     def listen(self, channel: str) -> Link:
@@ -158,5 +163,7 @@ class Links:
 def _failures() -> Iterator[None]:
     try:
         yield
+    except ConnectionError as error:
+        raise LinkEnded(str(error)) from error
     except (OSError, hiredis.HiredisError) as error:
         raise LinkFailed(str(error) or type(error).__name__) from error

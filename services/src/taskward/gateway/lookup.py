@@ -4,7 +4,7 @@ All that the gateway asks is one key when a reader comes; redis-py would be a fi
 """
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ class Question:
 
     socket: Path
     user: str
-    password: str
+    password: str = field(repr=False)
     timeout_s: float
 
     def get(self, key: str) -> bytes | None:

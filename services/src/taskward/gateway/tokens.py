@@ -82,12 +82,16 @@ class RedisRegistry:
         return True
 
     def _get(self, key: str) -> bytes | None:
-        """Redis may be starting anew; a reader who has to come again costs more than a moment."""
+        """Redis may be starting anew; a reader who has to come again costs more than a moment.
+
+        One that hangs is not asked again: whoever waits for it has a thread.
+        """
+        end_s = time.monotonic() + _TIMEOUT_S
         for left in reversed(range(_ATTEMPTS)):
             try:
                 return self._question.get(key)
             except NoAnswer as error:
-                if not left:
+                if not left or time.monotonic() >= end_s:
                     raise RegistryUnreachable(str(error)) from error
                 time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - jitter
         raise AssertionError("the last attempt returns or raises")
