@@ -8,8 +8,8 @@ import pytest
 from taskward.executor.cgroup import Hierarchies, parent_name
 from taskward.executor.content import content_encoding, content_type
 from taskward.executor.duration import go_duration
-from taskward.executor.names import refusal, shown
-from taskward.executor.payload import ArtifactRequest
+from taskward.executor.names import obstacle, refusal, shown
+from taskward.executor.payload_artifacts import ArtifactRequest
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,21 @@ def test_names_that_it_does_not_bear(name: str) -> None:
     assert refusal(name)
     assert shown(name).isprintable()
     assert len(shown(name)) <= 201
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("bad\udcffname", r"bad\xffname"), ("a\nb\0", r"a\nb\x00"), ("\u2011", r"\u2011"), ("\ud800", r"\ud800")],
+)
+def test_characters_that_cannot_be_seen_are_told(name: str, text: str) -> None:
+    assert shown(name) == text
+
+
+@pytest.mark.parametrize("name", ["public/100%", "public/a%20b", "public/a//b"])
+def test_names_that_readers_cannot_fetch(name: str) -> None:
+    assert refusal(name) == ""
+    assert "404" in obstacle(name)
+    assert obstacle(f"private/{name}") == obstacle("public/a/b c?d#e") == ""
 
 
 HYBRID = b"""cgroup /c/memory cgroup rw,memory 0 0

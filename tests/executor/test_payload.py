@@ -89,6 +89,38 @@ def test_keys_of_both_eras_are_accepted_when_they_ask_for_nothing() -> None:
     Payload.parse("AAAA", {**VALID, "features": off, "mounts": [], "osGroups": [], "rdpInfo": ""}, 3600)
 
 
+def artifact(path: str, kind: str = "file", **more: Any) -> dict[str, Any]:
+    return {**VALID, "artifacts": [{"type": kind, "path": path, **more}]}
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "a/./b", "\u00e9", "a\tb", "x\x7f", "n" * 1025])
+def test_an_artifact_whose_name_the_queue_cannot_bear_is_refused(name: str) -> None:
+    assert "artifacts.0.name: no artifact can be named" in refused(artifact("f", name=name))
+    assert "artifacts.0.name: no artifact can be named" in refused(artifact("f", name=name, optional=True))
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("path", ["..", "../x", "d/../../x", "\u00e9", "n" * 1025])
+def test_a_path_is_refused_where_it_has_to_be_the_name(path: str, kind: str) -> None:
+    assert "artifacts.0.path: no artifact can be named" in refused(artifact(path, kind))
+    Payload.parse("AAAA", artifact(path, kind, name="public/x"), 3600)
+
+
+@pytest.mark.parametrize("path", ["./d/f", "x/../d/f", "/etc/passwd", "d//f"])
+def test_a_path_becomes_a_name_without_its_dots(path: str) -> None:
+    Payload.parse("AAAA", artifact(path), 3600)
+
+
+@pytest.mark.parametrize("name", [".", "./", "a/..", "public/", "/"])
+def test_the_name_of_a_directory_is_only_the_beginning_of_names(name: str) -> None:
+    Payload.parse("AAAA", artifact("d", "directory", name=name), 3600)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain\r\nX-Evil: 1", "text/pl\u00e4in", "\t"])
+def test_a_content_type_that_no_header_can_bear_is_refused(content_type: str) -> None:
+    assert "artifacts.0.contentType: must be printable ASCII" in refused(artifact("f", contentType=content_type))
+
+
 def test_a_huge_payload_is_checked_quickly_and_told_briefly() -> None:
     artifacts = [{"type": "file", "path": str(number), "nmae": "x" * 5000} for number in range(2000)]
 

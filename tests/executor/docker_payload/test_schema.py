@@ -109,8 +109,16 @@ def test_names_cannot_forge_lines() -> None:
 
     lines = refused(artifacts={"a\nb": late}, cache={"c\nd": "x"}, env={"e\n=": "f"}).splitlines()
 
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("name", ["public/../x", "\u00fc", "n" * 1025, "..", "/", "a\nb"])
+def test_artifacts_whose_names_the_queue_cannot_bear_are_refused(name: str) -> None:
+    artifact = {"type": "file", "path": "/x"}
+
+    assert "no artifact can be named" in refused(artifacts={name: artifact})
+    assert ask(artifacts={name: artifact}, features={"artifacts": False}).artifacts == ()
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from taskward.executor.payload import ArtifactRequest
+from taskward.executor.payload_artifacts import ArtifactRequest
 
 _OWN: Final = {
     ".log": "text/plain", ".jsonl": "application/jsonl", ".js": "text/javascript; charset=utf-8",

@@ -53,7 +53,7 @@ class Stretch:
 
     def _begin(self) -> None:
         self._count = self._available_bytes = self._used_bytes = self._peak_bytes = self._total_bytes = 0
-        self._task_peak_bytes: int | None = None
+        self._task_peak_bytes = 0
 
     @property
     def is_empty(self) -> bool:
@@ -69,10 +69,10 @@ class Stretch:
         self._peak_bytes = max(self._peak_bytes, machine.used_bytes)
         self._total_bytes = machine.total_bytes
         if task_bytes is not None:
-            self._task_peak_bytes = max(self._task_peak_bytes or 0, task_bytes)
+            self._task_peak_bytes = max(self._task_peak_bytes, task_bytes)
 
     def take(self) -> Mapping[str, str]:
-        """The lines that generic-worker writes after a command, and one about the task alone; begins anew."""
+        """The lines that generic-worker writes after a command, and one about the task if it was seen; begins anew."""
         if self.is_empty:
             return {}
         rows = {
@@ -81,7 +81,7 @@ class Stretch:
             "Peak System Memory Used": size(self._peak_bytes),
             "Total System Memory": size(self._total_bytes),
         }
-        if self._task_peak_bytes is not None:
+        if self._task_peak_bytes:  # a command may be over before the first sample
             rows["Peak Task Memory Used"] = size(self._task_peak_bytes)
         self._begin()
         return rows

@@ -8,6 +8,7 @@ from typing import Final
 
 LONGEST_NAME: Final = 1024
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
+_BYTES: Final = range(0xDC80, 0xDD00)  # as which Python decodes what is no UTF-8 in the name of a file
 _NAMESPACE: Final = re.compile(r"(?:[A-Za-z0-9_!~*'()%-]+\.)*[A-Za-z0-9_!~*'()%-]+")
 
 
@@ -24,13 +25,28 @@ def refusal(name: str) -> str:
     return ""
 
 
+def obstacle(name: str) -> str:
+    """Why readers cannot fetch an artifact of that name, though the queue bears it; empty if they can.
+
+    The queue leads readers of public artifacts to a URL in S3 in which it has not escaped the name.
+    """
+    found = next((part for part in ("%", "//") if part in name), "")
+    return f"Taskcluster answers 404 for public names with '{found}'" if found and name.startswith("public/") else ""
+
+
 def namespace_refusal(name: str) -> str:
     """Why the index has nothing of that name, which could lead a call to another place of its API; empty if it may."""
     return "" if _NAMESPACE.fullmatch(name) else f"must be words joined by dots (given: {shown(name)!r})"
 
 
 def shown(name: str) -> str:
-    """A name for people, on one line and not too long."""
-    plain = name.encode("ascii", "backslashreplace").decode()
-    plain = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in plain)
+    """A name for people, in ASCII, on one line and not too long; bytes that are no UTF-8 as ``\\xff``."""
+    plain = "".join(each if _PRINTABLE.fullmatch(each) else _escaped(each) for each in name)
     return plain if len(plain) <= 200 else f"{plain[:200]}…"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code in _BYTES:
+        return f"\\x{code - _BYTES[0] + 0x80:02x}"
+    return character.encode("unicode_escape").decode()

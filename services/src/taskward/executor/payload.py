@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
-from taskward.core.clock import parse_time
-from taskward.executor import names
+from taskward.executor import names, payload_artifacts
 from taskward.executor.docker.request import DockerRequest
 from taskward.executor.errors import MalformedPayload
 from taskward.executor.mounts import request as mount_requests
+from taskward.executor.payload_artifacts import ArtifactRequest
 from taskward.executor.validation import Dialect, problems
 
 DEFAULT_LIVE_LOG: Final = "public/logs/live.log"
@@ -23,35 +22,6 @@ class PayloadRefused(MalformedPayload):
     def __init__(self, task_id: str, found: Sequence[str], dialect: Dialect = "generic-worker") -> None:
         super().__init__(f"validation of payload failed for task {task_id}")
         self.problems, self.dialect = tuple(found), dialect
-
-
-@dataclass(frozen=True)
-class ArtifactRequest:
-    """One entry of ``payload.artifacts``; empty strings and None stand for the default.
-
-    A ``volume`` is a directory that only containers have: it is there, and empty, before the task begins.
-    """
-
-    type: Literal["file", "directory", "volume"]
-    path: str
-    name: str
-    expires: datetime | None
-    content_type: str
-    content_encoding: Literal["", "gzip", "identity"]
-    optional: bool
-
-    @classmethod
-    def parse(cls, entry: Mapping[str, Any]) -> Self:
-        """From a valid entry."""
-        return cls(
-            type=entry["type"],
-            path=entry["path"],
-            name=entry.get("name") or entry["path"],
-            expires=parse_time(entry["expires"]) if "expires" in entry else None,
-            content_type=entry.get("contentType", ""),
-            content_encoding=entry.get("contentEncoding", ""),
-            optional=entry.get("optional", False),
-        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +115,7 @@ def _flaws(payload: Mapping[str, Any]) -> Iterator[str]:
     yield from _mixed(payload)
     yield from bad_names(payload.get("env", {}))
     yield from bad_logs({f"logs.{key}": name for key, name in payload.get("logs", {}).items()})
+    yield from payload_artifacts.flaws(payload.get("artifacts", ()))
     yield from mount_requests.flaws(payload.get("mounts", ()))
 
 

@@ -1,19 +1,19 @@
 """Which artifacts a run has, before anything is moved: names, content, expiry, and what is wrong with them."""
 
 import os
-import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from taskward.core.clock import format_time
 from taskward.core.outbox import Entry, ErrorReason
 from taskward.core.outcome import Outcome, exception, failed
 from taskward.executor import names
 from taskward.executor.content import content_encoding, content_type
-from taskward.executor.payload import ArtifactRequest
+from taskward.executor.payload_artifacts import ArtifactRequest
 from taskward.executor.search import Found
+from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 
 _LONGEST_MESSAGE: Final = 4000  # the queue takes 4096
@@ -30,6 +30,8 @@ class Plan:
         expires: the task's own expiry.
         most: how many artifacts a run may have.
         most_bytes: how large all files may be together; 0 is no limit.
+        definition_url: where the task's author can look up what the payload says.
+        has_failed: whether the run has failed already, so that its log does not end with what is found here.
         entries: what the outbox will list.
         sources: file name in the outbox → where the file is now.
         first_error: what it makes of the run; the first stands.
@@ -39,13 +41,24 @@ class Plan:
     reserved: Mapping[str, str]
     expires: datetime
     most: int
-    most_bytes: int = 0
+    most_bytes: int
+    definition_url: str
+    has_failed: bool
     entries: list[Entry] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     first_error: Outcome | None = None
     _names: dict[str, Entry] = field(default_factory=dict)
     _inodes: dict[tuple[int, int], str] = field(default_factory=dict)
+    _conflicts: set[str] = field(default_factory=set)
     _bytes: int = 0
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Nothing yet."""
+        told, root_url = task.settings.executor, task.settings.taskcluster.root_url.rstrip("/")
+        url = f"{root_url}/api/queue/v1/task/{task.run.task_id}"
+        limits = told.max_artifacts, told.max_artifacts_bytes
+        return cls(task.log, task.reserved, task.expires, *limits, url, task.outcome is not None)
 
     def add(self, request: ArtifactRequest, find: Find) -> None:
         """Everything that `request` leads to."""
@@ -61,7 +74,7 @@ class Plan:
             )
 
     def _consider(self, request: ArtifactRequest, found: Found) -> None:
-        name = artifact_name(request, found.relative)
+        name = request.artifact_name(found.relative)
         if why := names.refusal(name):
             text = f'invalid-resource-on-worker: no artifact can be named "{names.shown(name)}": {why}'
             self.log.warn(text) if request.optional else self._fail(text)
@@ -104,6 +117,8 @@ class Plan:
             return
         self._names[name] = entry
         self.entries.append(entry)
+        if entry.file and (why := names.obstacle(name)):
+            self.log.warn(f"artifact {name} is uploaded, but nobody can fetch it: {why}; give it another name")
         if entry.reason and entry.reason != "" and not request.optional:
             self.report(entry, found.path)
 
@@ -114,10 +129,18 @@ class Plan:
         return file
 
     def _again(self, entry: Entry) -> None:
-        if replace(entry, optional=False) != replace(self._names[entry.name], optional=False):
-            text = f"artifact '{entry.name}' is listed more than once in task.payload.artifacts, with different content"
+        """Told once for each name: at the end of the log, if that is what the run fails of."""
+        is_same = replace(entry, optional=False) == replace(self._names[entry.name], optional=False)
+        if is_same or entry.name in self._conflicts:
+            return
+        self._conflicts.add(entry.name)
+        text = (
+            f"artifact '{entry.name}' is listed more than once in task.payload.artifacts, with different content; "
+            f"see {self.definition_url}"
+        )
+        if self.first_error or self.has_failed:
             self.log.error(text)
-            self.first_error = self.first_error or exception("malformed-payload", text)
+        self.first_error = self.first_error or exception("malformed-payload", text)
 
     def report(self, entry: Entry, path: str) -> None:
         """The lines for an artifact that cannot be had, and what it means for the run."""
@@ -139,14 +162,6 @@ class Plan:
     def _fail(self, text: str) -> None:
         self.log.error(f"TASK FAILURE during artifact upload: {text}")
         self.first_error = self.first_error or failed(text)
-
-
-def artifact_name(request: ArtifactRequest, relative: str) -> str:
-    """The name of a file that `request` led to; parts ``.`` are dropped, as generic-worker does for directories."""
-    if request.name != request.path and not relative:
-        return request.name
-    joined = posixpath.join(request.name, relative) if relative else request.name
-    return posixpath.normpath(joined).lstrip("/")
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,7 @@ from taskward.core.clock import format_time, parse_time
 from taskward.executor.docker.request import backing_log_of, saved_cache
 from taskward.executor.names import namespace_refusal, refusal, shown
 from taskward.executor.payload import bad_logs, bad_names
+from taskward.executor.payload_artifacts import ArtifactRequest
 
 _LONGEST_BYTES: Final = 128 * 1024 - 1  # MAX_ARG_STRLEN, with the final NUL
 
@@ -27,6 +28,8 @@ def flaws(payload: Mapping[str, Any], expires: datetime, longest_run_time_s: int
     if "log" in payload:
         yield from bad_logs({"log": payload["log"]}) or bad_logs({"log": backing_log_of(payload["log"])})
     yield from late_artifacts(payload, expires)
+    if payload.get("features", {}).get("artifacts", True):
+        yield from _bad_artifacts(payload.get("artifacts", {}))
     yield from _bad_mounts(payload)
     yield from _too_long(payload)
     if payload.get("features", {}).get("dockerSave"):
@@ -49,6 +52,12 @@ def _unsavable_caches(caches: Mapping[str, str]) -> Iterator[str]:
     for cache in caches:
         if why := refusal(saved_cache(cache)):
             yield f'features.dockerSave: no artifact can be named "{shown(saved_cache(cache))}": {why}'
+
+
+def _bad_artifacts(artifacts: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in artifacts.items():
+        if why := ArtifactRequest.of_container(name, entry).flaw():
+            yield f"artifacts.{shown(name)}: no artifact can be named {shown(name)!r}: {why}"
 
 
 def _bad_image(image: Mapping[str, str]) -> Iterator[str]:

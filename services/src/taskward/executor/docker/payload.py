@@ -1,6 +1,5 @@
 """docker-worker's payload, of all its eras, as the value that every engine takes."""
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, get_args
@@ -9,7 +8,8 @@ from taskward.core.clock import parse_time
 from taskward.core.settings import Settings
 from taskward.executor.docker.flaws import flaws, late_artifacts
 from taskward.executor.docker.request import Device, DockerRequest, Image, backing_log_of
-from taskward.executor.payload import DEFAULT_LIVE_LOG, ArtifactRequest, Payload, PayloadRefused
+from taskward.executor.payload import DEFAULT_LIVE_LOG, Payload, PayloadRefused
+from taskward.executor.payload_artifacts import ArtifactRequest
 from taskward.executor.validation import MOST_PROBLEMS, problems
 
 ON_BY_DEFAULT: Final = frozenset({"localLiveLog", "artifacts"})
@@ -57,7 +57,7 @@ def _from_valid(payload: Mapping[str, Any], warnings: tuple[str, ...]) -> Payloa
         script=(),
         max_run_time_s=int(payload["maxRunTime"]),
         env=payload.get("env", {}),
-        artifacts=tuple(_artifact(name, entry) for name, entry in artifacts.items()),
+        artifacts=tuple(ArtifactRequest.of_container(name, entry) for name, entry in artifacts.items()),
         features=frozenset(_keys(flags)),
         live_log=live_log,
         backing_log=backing_log_of(live_log),
@@ -97,18 +97,6 @@ def _image(image: str | Mapping[str, str]) -> Image:
             return Image("indexed-image", namespace=image["namespace"], path=image["path"])
         case _:
             return Image("task-image", task_id=image["taskId"], path=image["path"])
-
-
-def _artifact(name: str, entry: Mapping[str, Any]) -> ArtifactRequest:
-    return ArtifactRequest(
-        type=entry["type"],
-        path=posixpath.join("/", entry["path"]),
-        name=name,
-        expires=parse_time(entry["expires"]) if "expires" in entry else None,
-        content_type="",
-        content_encoding="",
-        optional=False,
-    )
 
 
 def _keys(flags: set[str]) -> Iterator[str]:

@@ -43,8 +43,7 @@ class Artifacts(Feature):
         """Finds and moves them; see `collect`."""
         task, identity = self.task, self.task.engine.identity
         outbox = task.layout.outbox(task.run)
-        limits = task.settings.executor
-        plan = Plan(task.log, task.reserved, task.expires, limits.max_artifacts, limits.max_artifacts_bytes)
+        plan = Plan.of(task)
         collect.open_outbox(outbox)
         absolute_allowed = task.engine.isolated
         connection = task.engine.as_task(serve(identity.home, task.layout.state_dir, absolute_allowed))

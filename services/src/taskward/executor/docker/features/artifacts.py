@@ -11,7 +11,7 @@ from taskward.executor.docker.download import NotThere
 from taskward.executor.docker.features.container_feature import ContainerFeature
 from taskward.executor.docker.outfit import Bind
 from taskward.executor.docker.untar import WRONG_TYPE, Limits
-from taskward.executor.payload import ArtifactRequest
+from taskward.executor.payload_artifacts import ArtifactRequest
 from taskward.executor.plan import Plan
 from taskward.executor.reader import Reader, serve
 from taskward.executor.search import Found
@@ -47,7 +47,7 @@ class ContainerArtifacts(ContainerFeature):
         if task.outcome is not None and task.outcome.unreported:
             return
         outbox, settings = task.layout.outbox(task.run), task.settings.executor
-        plan = Plan(task.log, task.reserved, task.expires, settings.max_artifacts, settings.max_artifacts_bytes)
+        plan = Plan.of(task)
         collect.open_outbox(outbox)
         if not collect.load_plan(plan, outbox):
             archive = Archive(self.engine, Limits(settings.max_unpacked_bytes, settings.max_artifacts))
@@ -62,7 +62,6 @@ class ContainerArtifacts(ContainerFeature):
 
     def _plan(self, plan: Plan, request: ArtifactRequest, archive: Archive) -> None:
         kind: Literal["file", "directory"] = "file" if request.type == "file" else "directory"
-        request = replace(request, name=request.name.rstrip("/"))
         try:
             folder, taken = archive.take(request.path, kind)
         except NotThere as error:
