@@ -120,6 +120,43 @@ def test_a_deadline_without_the_same_day_next_year_is_no_problem(lint: Lint, dea
     assert lint(wanted) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("artifact", "where", "text"),
+    [
+        ({"path": "f", "name": "public/../x"}, "payload.artifacts.1.name", "it has '.' or '..' as a part"),
+        ({"path": "../x"}, "payload.artifacts.1.path", "no artifact can be named '../x'"),
+        ({"path": "../x", "name": "x"}, "payload.artifacts.1.path", "leads out of the task directory"),
+        ({"path": "f", "name": "\u00e9"}, "payload.artifacts.1.name", "characters other than printable ASCII"),
+        ({"path": "f", "name": "n" * 1025}, "payload.artifacts.1.name", "the most are 1024"),
+        ({"path": "f", "contentType": "a/b\r\nX: y"}, "payload.artifacts.1.contentType", "must be printable ASCII"),
+        ({"path": "f", "name": "log"}, "payload.artifacts.1", "artifacts.0 is named 'log', too, and has other content"),
+    ],
+)
+def test_artifacts_that_could_not_be_uploaded_are_told(
+    lint: Lint, artifact: dict[str, Any], where: str, text: str
+) -> None:
+    code, problems = lint(task(artifacts=[{"type": "file", "path": "log"}, {"type": "file", **artifact}]))
+
+    assert code == 1
+    assert [each["where"] for each in problems] == [where]
+    assert text in problems[0]["text"]
+
+
+def test_what_may_be_meant_otherwise_is_noted_and_no_problem() -> None:
+    wanted = task(artifacts=[{"type": "file", "path": "f", "name": "public/100%"}], features={"backingLog": False})
+
+    plain, as_json = run("-", text=json.dumps(wanted)), run("--json", "-", text=json.dumps(wanted))
+
+    assert (plain.returncode, as_json.returncode) == (0, 0)
+    ok, log, name = plain.stdout.splitlines()
+    assert ok == "-: ok"
+    assert log.startswith("-: note: payload.features.backingLog: is off")
+    assert name.startswith("-: note: payload.artifacts.0: nobody can fetch 'public/100%'")
+    (result,) = json.loads(as_json.stdout)
+    assert (result["ok"], result["problems"]) == (True, [])
+    assert [each["where"] for each in result["notes"]] == ["payload.features.backingLog", "payload.artifacts.0"]
+
+
 def test_a_mounted_artifact_needs_its_task_as_a_dependency(lint: Lint) -> None:
     wanted = task(mounts=[{"file": "f", "content": {"taskId": OTHER, "artifact": "public/f"}}])
 

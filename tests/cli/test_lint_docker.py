@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskward.cli.inspection import Problem, at_work, generous, inspect
+from taskward.cli.inspection import Problem, advise, at_work, generous, inspect
 from taskward.executor.docker.features.rights import Rights
 
 TIMES = {"created": "2026-01-01T00:00:00Z", "deadline": "2026-01-02T00:00:00Z", "expires": "2026-02-01T00:00:00Z"}
@@ -34,6 +34,7 @@ def test_a_good_task_is_ok() -> None:
             "must not be greater than task expiration",
         ),
         ({"log": "public/../x"}, "payload.log", "no artifact can be named"),
+        ({"artifacts": {"\u00e9": {"type": "file", "path": "/a"}}}, "payload.artifacts.\\xe9", "no artifact can be"),
         ({"supersederUrl": "ftp://x"}, "feature Supersede", "must be a URL that begins with http"),
     ],
 )
@@ -42,6 +43,15 @@ def test_what_is_wrong_is_told_with_its_place(payload: dict[str, Any], where: st
 
     assert problem.where == where
     assert text in problem.text
+
+
+def test_what_has_no_effect_is_noted() -> None:
+    payload = {"image": "ubuntu:24.04", "maxRunTime": 60, "features": {"azureLiveLog": True}}
+
+    (note,) = advise({"taskQueueId": "p/q", **TIMES, "payload": payload}, generous("p/q", payload))
+
+    assert note.where == "payload"
+    assert note.text.startswith("features.azureLiveLog has no effect")
 
 
 @pytest.mark.parametrize(

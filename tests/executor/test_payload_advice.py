@@ -55,12 +55,11 @@ def test_a_log_that_is_not_kept_is_noted() -> None:
 
 
 def test_containers_are_looked_at_as_well() -> None:
-    wanted = ask(artifacts={"public/a%b": {"type": "file", "path": "../x"}}, features={"azureLiveLog": True})
+    wanted = ask(artifacts={"public/a%b": {"type": "file", "path": "../x"}})
 
     assert [*mistakes(wanted)] == []
-    effect, name = notes(wanted)
-    assert "features.azureLiveLog has no effect" in effect
-    assert name.startswith("artifacts.public/a%b: nobody can fetch")
+    (told,) = notes(wanted)
+    assert told.startswith("artifacts.public/a%b: nobody can fetch")
 
 
 def test_a_good_payload_needs_no_advice() -> None:

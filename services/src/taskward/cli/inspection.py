@@ -1,5 +1,6 @@
 """What is wrong with a task, found without a worker and without Taskcluster: the worker's own checks, all of them."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,7 @@ from taskward.executor.errors import MalformedPayload
 from taskward.executor.features.feature import admit, objections
 from taskward.executor.kind import Kind, kind_of
 from taskward.executor.payload import Payload, PayloadRefused
+from taskward.executor.payload_advice import mistakes, notes
 from taskward.executor.task import Task
 from taskward.executor.tasklog import TaskLog
 
@@ -89,9 +91,18 @@ def inspect(definition: Mapping[str, Any], settings: Settings) -> Iterator[Probl
     except MalformedPayload as malformed:
         yield Problem("payload", str(malformed))
         return
+    yield from (_of_payload(line) for line in mistakes(payload))
     if not dates:
         yield from _of_container(definition, settings, payload)
         yield from _of_features(definition, settings, payload, kind)
+
+
+def advise(definition: Mapping[str, Any], settings: Settings) -> Iterator[Problem]:
+    """What such a worker would take, though the author may not have meant it; nothing of a payload that it refuses."""
+    with contextlib.suppress(MalformedPayload):
+        payload = kind_of(definition).parse("TASK", {**definition, "expires": _FAR}, settings)
+        yield from (Problem("payload", text) for text in payload.warnings)
+        yield from (_of_payload(line) for line in notes(payload))
 
 
 def _of_container(definition: Mapping[str, Any], settings: Settings, payload: Payload) -> Iterator[Problem]:

@@ -46,20 +46,24 @@ def lint(files: Sequence[Path], config: Path | None, task_queue_id: str | None, 
     results, unreadable = [], False
     for file in files:
         try:
-            found = _problems(file, config, task_queue_id)
+            found, noted = _findings(file, config, task_queue_id)
         except CommandError as error:
             click.echo(f"Error: {error.message}", err=True)
             unreadable = True
             continue
-        results.append({"file": str(file), "ok": not found, "problems": found})
+        results.append({"file": str(file), "ok": not found, "problems": found, "notes": noted})
         if not as_json:
-            _show(file, found)
+            _show(file, found, noted)
     if as_json:
         options.print_json(results)
     sys.exit(_UNREADABLE if unreadable else _WRONG if any(not each["ok"] for each in results) else 0)
 
 
-def _problems(file: Path, config: Path | None, task_queue_id: str | None) -> list[dict[str, str]]:
+Findings = list[dict[str, str]]
+
+
+def _findings(file: Path, config: Path | None, task_queue_id: str | None) -> tuple[Findings, Findings]:
+    """Problems, and notes."""
     from taskward.cli import inspection, places
 
     settings = inspection.at_work(places.load(config)) if config else None
@@ -76,11 +80,14 @@ def _problems(file: Path, config: Path | None, task_queue_id: str | None) -> lis
     elif named != settings.worker.task_queue_id:
         text = f"is {named!r}, but the worker of {config} serves {settings.worker.task_queue_id!r}"
         found.append(inspection.Problem("taskQueueId", text))
-    return [asdict(each) for each in (*found, *inspection.inspect(definition, settings))]
+    found += inspection.inspect(definition, settings)
+    return [asdict(each) for each in found], [asdict(each) for each in inspection.advise(definition, settings)]
 
 
-def _show(file: Path, found: Sequence[dict[str, str]]) -> None:
+def _show(file: Path, found: Findings, noted: Findings) -> None:
     if not found:
         click.echo(f"{file}: ok")
     for problem in found:
         click.echo(f"{file}: {click.style(problem['where'], bold=True)}: {problem['text']}")
+    for note in noted:
+        click.echo(f"{file}: note: {click.style(note['where'], bold=True)}: {note['text']}")

@@ -26,7 +26,6 @@ def mistakes(payload: Payload) -> Iterator[str]:
 
 def notes(payload: Payload) -> Iterator[str]:
     """With which a run may complete."""
-    yield from payload.warnings
     if {"liveLog", "backingLog"} & payload.features == {"liveLog"}:
         yield _BRIEF_LOG
     for where, name in _kept(payload):
