@@ -12,6 +12,7 @@ import pytest
 from proxy.rig import RedisServer, Rig, running_proxy
 from proxy.upstream import Peer, Received, simulated_taskcluster
 from simulators.patience import until
+from taskward.proxy.head import MAX_HEAD_BYTES
 
 HEAD = b"POST /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n"
 SMUGGLED = b"GET /api/queue/v1/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -80,14 +81,56 @@ def test_a_name_with_an_underscore_does_not_pass_for_one_with_a_dash(rig: Rig) -
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /api/queue/v1/" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
+        b"GET /api/queue/v1/" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\nX: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n",
         b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"G" * (1 << 20),
+        b"GET /" + b"\r" * (1 << 20),
     ],
+    ids=["line", "field", "fields", "no line", "no end"],
 )
 def test_oversized_heads_are_refused(rig: Rig, request_bytes: bytes) -> None:
-    assert rig.raw(request_bytes)[:12] in {b"HTTP/1.1 414", b"HTTP/1.1 431"}
+    assert rig.raw(request_bytes).startswith(b"HTTP/1.1 431")
     assert rig.taskcluster.requests == []
+
+
+def test_what_follows_the_last_chunk_is_no_larger_than_a_head(rig: Rig) -> None:
+    answer = rig.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * (1 << 20) + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+def test_unfinished_heads_keep_nothing_of_their_own_task_waiting(rig: Rig) -> None:
+    for start in (b"", b"G", b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x", b"GET /" + b"x" * 60_000):
+        for _ in range(20):
+            rig.dial().sendall(start)
+    with rig.dial() as kept:
+        kept.sendall(b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n\r\nGET /api/queue/v1/y HTT")
+        assert kept.recv(1000).startswith(b"HTTP/1.1 200")
+        started = time.monotonic()
+        for _ in range(20):
+            assert rig.request("/api/queue/v1/x").status == 200
+        assert time.monotonic() - started < 2.0
+        kept.sendall(b"P/1.1\r\nHost: x\r\n\r\n")
+        assert kept.recv(1000).startswith(b"HTTP/1.1 200")
+    assert rig.taskcluster.requests[-1].target == "/api/queue/v1/y"
+
+
+def test_request_that_comes_byte_by_byte_is_served(rig: Rig) -> None:
+    with rig.dial() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"\r\nPUT /api/queue/v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody":
+            sock.sendall(bytes([byte]))
+            time.sleep(0.001)
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+    assert rig.taskcluster.requests[0].body == b"body"
+
+
+def test_many_requests_in_one_piece_are_answered_in_their_order(rig: Rig) -> None:
+    targets = [f"/api/queue/v1/{number}" for number in range(50)]
+    piece = "".join(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n" for target in targets[:-1])
+    answers = rig.raw(f"{piece}GET {targets[-1]} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answers.count(b"HTTP/1.1 200 OK") == 50
+    assert [request.target for request in rig.taskcluster.requests] == targets
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +152,13 @@ def test_a_head_that_trickles_in_is_cut_off(strict_rig: Rig) -> None:
     except OSError:
         pass
     assert time.monotonic() - started < 3
+
+
+def test_a_head_without_an_end_is_told_that_it_takes_too_long(strict_rig: Rig) -> None:
+    started = time.monotonic()
+    assert strict_rig.raw(b"GET /api/queue/v1/x HTTP/1.1\r\nX: y").startswith(b"HTTP/1.1 408")
+    assert 0.4 < time.monotonic() - started < 3
+    until(lambda: b"taskward_proxy_connections 1\n" in strict_rig.status("/metrics").body)
 
 
 def test_a_body_that_stalls_is_cut_off_here_and_at_taskcluster(strict_rig: Rig) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import socket
-import time
 
 from taskward.proxy.caller import Caller, User
 from taskward.proxy.errors import ClientGone
@@ -15,12 +14,12 @@ class TaskSocket(socket.socket):
     admitted for (None: not yet), `upstreams` what that run may reach by name (None: Taskcluster, by any name) and
     `checked_at_s` when that was last looked up. `close_after` asks the worker to close after the present request.
 
-    A head must arrive as a whole within the time given to `expect_head`; a body may take as long as it wants while
-    its bytes keep coming. What is too slow looks like a connection that was reset.
+    A body may take as long as it wants while its bytes keep coming; what stalls for longer than `wait_at_most` was
+    told looks like a connection that was reset.
     """
 
     __slots__ = (
-        "_deadline_s", "_held", "_idle_s", "address", "caller", "checked_at_s", "close_after", "run_key", "upstreams"
+        "_held", "_idle_s", "address", "caller", "checked_at_s", "close_after", "run_key", "upstreams"
     )  # fmt: skip
 
     def __init__(self, accepted: socket.socket, caller: Caller) -> None:
@@ -31,7 +30,6 @@ class TaskSocket(socket.socket):
         self.upstreams: frozenset[str] | None = None
         self.checked_at_s = float("-inf")
         self.close_after = False
-        self._deadline_s: float | None = None
         self._idle_s: float | None = None
         self._held: bytes | None = None
 
@@ -40,15 +38,10 @@ class TaskSocket(socket.socket):
         """Who pays for it: the user, or the network of a container, whatever addresses it has made for itself."""
         return self.caller.uid if isinstance(self.caller, User) else self.address
 
-    def expect_head(self, within_s: float) -> None:
-        """From now on a whole request head has to arrive within this time (twice that, if it trickles)."""
-        self._deadline_s = time.monotonic() + within_s
-        self._wait_at_most(within_s)
-
-    def expect_body(self, idle_s: float) -> None:
+    def wait_at_most(self, idle_s: float) -> None:
         """From now on each read and each write may take this long."""
-        self._deadline_s = None
-        self._wait_at_most(idle_s)
+        self._idle_s = idle_s
+        self.settimeout(idle_s)
 
     def setblocking(self, flag: bool) -> None:
         """As `socket.setblocking`, but to block is to wait as long as was said last."""
@@ -61,8 +54,6 @@ class TaskSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """As `socket.recv`; ConnectionResetError when the peer is too slow."""
-        if self._deadline_s is not None and time.monotonic() > self._deadline_s:
-            raise ConnectionResetError(errno.ECONNRESET, "the head of the request takes too long")
         try:
             return super().recv(bufsize, flags)
         except TimeoutError:
@@ -99,10 +90,6 @@ class TaskSocket(socket.socket):
             self.sendall(data)
         except OSError as error:
             raise ClientGone(str(error)) from error
-
-    def _wait_at_most(self, idle_s: float) -> None:
-        self._idle_s = idle_s
-        self.settimeout(idle_s)
 
     def abort(self) -> None:
         """Cut the connection so that the task sees an incomplete answer rather than a short one."""

@@ -13,6 +13,7 @@ from taskward.proxy.app import ProxyApp
 from taskward.proxy.credentials import Vault
 from taskward.proxy.forward import Forwarder
 from taskward.proxy.gate import Gate
+from taskward.proxy.head import MAX_HEAD_BYTES
 from taskward.proxy.metrics import Metrics
 from taskward.proxy.named.upstreams import Upstreams
 from taskward.proxy.origin import Taskcluster
@@ -67,6 +68,9 @@ class ProxyServer(_Application):  # type: ignore[misc]  # see above
             "worker_tmp_dir": str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None,
             "proc_name": "taskward-proxy",
             "http_parser": "python",
+            "limit_request_line": 0,  # `head` has counted already
+            "limit_request_field_size": MAX_HEAD_BYTES,
+            "permit_unconventional_http_method": True,  # any token; `app` knows which go on
             "forwarded_allow_ips": "*",  # none of its fields is used, and asking costs 7 % of the CPU
             "secure_scheme_headers": {},
             "forwarder_headers": "",

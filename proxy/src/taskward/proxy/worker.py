@@ -1,5 +1,6 @@
 """The gunicorn worker: gthread, made fair between tasks, deaf to strangers and quicker for busy connections."""
 
+import contextlib
 import ctypes
 import errno
 import logging
@@ -13,13 +14,14 @@ from functools import partial
 from typing import Any, Final
 
 from gunicorn import util
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from taskward.proxy.app import ProxyApp
 from taskward.proxy.caller import Callers
 from taskward.proxy.connection import TaskSocket
 from taskward.proxy.errors import Refused, StoreUnavailable
 from taskward.proxy.fairness import FairShare
+from taskward.proxy.head import MAX_HEAD_BYTES, Connection, Head
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +29,11 @@ _PR_SET_PDEATHSIG: Final = 1
 _LINGER_MS: Final = 50
 _CLOSE_S: Final = 1.0
 _LOG_REFUSAL_EVERY_S: Final = 1.0
-_FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_UNAVAILABLE: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
-)
+_EMPTY: Final = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden" + _EMPTY
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout" + _EMPTY
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large" + _EMPTY
+_UNAVAILABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1" + _EMPTY
 
 
 def _die_with_parent() -> None:
@@ -38,23 +41,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-# gunicorn has no types, and what could be guessed from its code is not what it promises
-_Connection: Any = TConn
-_Worker: Any = ThreadWorker
-
-
-class Connection(_Connection):  # type: ignore[misc]  # see above
-    """A connection as gunicorn keeps it, and on whose account it is (`caller`)."""
-
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.caller: tuple[object, str] = (None, "status")
-        if isinstance(sock, TaskSocket):
-            self.caller = (sock.account, sock.address)
-
-    def close(self, graceful: bool = False) -> None:
-        """Close at once: the slow part was done by `ProxyWorker.handle`, this runs on the one accepting thread."""
-        util.close(self.sock)
+_Worker: Any = ThreadWorker  # gunicorn has no types, and what could be guessed from its code is not what it promises
 
 
 class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
@@ -62,9 +49,10 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
 
     * Who is calling is asked of the kernel when a connection is accepted, and looked up before a byte of a
       request is parsed; strangers get a bare 403, whoever cannot be a task (see `caller`) not even that.
-    * A connection takes a thread only when it has sent something, and `FairShare` decides whose turn it is; one user,
-      or one network of containers, can hold a limited number of connections. A stalled head or body ends in a
-      time-out. Waiting for a client to close happens on its own thread and not on the accepting one.
+    * A connection takes a thread to find out who it is when it has sent something, and to be served when the head of
+      its request is whole; `FairShare` decides whose turn it is. One user, or one network of containers, can hold a
+      limited number of connections. A head or body that stalls ends in a time-out. Waiting for a client to close
+      happens on its own thread and not on the accepting one.
     * A connection stays on its thread between requests while threads are plenty, which saves two hand-overs each.
     """
 
@@ -80,6 +68,7 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         self._body_timeout_s = settings.client_timeout_s
         self._connections_per_user = settings.connections_per_user
         self._connections: dict[int | str, int] = {}
+        self._unfinished: dict[Connection, float] = {}  # until when their heads have time, the earliest first
         self._refusal_logged_s = 0.0
         super().init_process()
 
@@ -118,9 +107,26 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         sock.close()
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Give a connection that has sent something a thread, as soon as it is its turn (gunicorn)."""
+        """Give a connection that has sent something a thread, as soon as it is its turn (gunicorn).
+
+        One that has one had already, but not yet sent all of a head, waits for that without.
+        """
+        if conn.unfinished and conn.collect() is Head.PARTIAL:
+            self._unfinished[conn] = time.monotonic() + self._head_timeout_s
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_more_of_a_head, conn))
+            return
         for ready in self._share.offer(conn.caller, conn):
             super().enqueue_req(ready)
+
+    def _on_more_of_a_head(self, conn: Connection, _sock: socket.socket) -> None:
+        if conn.collect() is not Head.PARTIAL:
+            self._stop_waiting(conn)
+            self.enqueue_req(conn)
+
+    def _stop_waiting(self, conn: Connection) -> None:
+        conn.unfinished = False
+        del self._unfinished[conn]
+        self.poller.unregister(conn.sock)
 
     def finish_request(self, conn: Connection, fs: "Future[bool]") -> None:
         """Take a thread back (gunicorn)."""
@@ -135,23 +141,35 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+        for conn, until_s in self._unfinished.items():
+            self._unfinished[conn] = min(until_s, deadline)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close what was idle for too long (gunicorn), and count it."""
         self._counting(self.keepalived_conns, partial(super().murder_keepalived, force))
 
     def murder_pending(self) -> None:
-        """Close what never sent a byte (gunicorn), and count it."""
+        """Close what never sent a byte (gunicorn), or never a whole head, and count it."""
         self._counting(self.pending_conns, super().murder_pending)
+        while self._unfinished:
+            conn, until_s = next(iter(self._unfinished.items()))
+            if time.monotonic() < until_s:
+                return
+            self._stop_waiting(conn)
+            with contextlib.suppress(OSError):  # it may be gone already
+                conn.sock.send(_TOO_SLOW)
+            conn.close()
+            self.nr_conns -= 1
+            self._count_closed(conn)
 
     def handle(self, conn: Connection) -> bool:
         """Serve requests of a connection on a pool thread; True when it should be kept (gunicorn)."""
         keep = self._serve(conn)
-        while keep and self.alive and self._share.relaxed and self._more_to_come(conn):
+        while keep and not conn.unfinished and self.alive and self._share.relaxed and self._more_to_come(conn):
             keep = self._serve(conn)
         if not keep:
             if isinstance(conn.sock, TaskSocket):
-                conn.sock.expect_body(_CLOSE_S)
+                conn.sock.wait_at_most(_CLOSE_S)
             util.close_graceful(conn.sock, timeout=_CLOSE_S, max_drain=1 << 30)
         return keep
 
@@ -161,13 +179,19 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
             return bool(super().handle(conn))
         if not self._admitted(sock):
             return False
-        sock.expect_head(self._head_timeout_s)
+        head = conn.collect()
+        sock.wait_at_most(self._body_timeout_s)
+        if head is Head.TOO_LARGE:
+            self._say(sock, _TOO_LARGE)
+        if head is not Head.WHOLE:
+            return head is Head.PARTIAL
         return bool(super().handle(conn)) and not sock.close_after
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """The head is complete (gunicorn)."""
-        if isinstance(conn.sock, TaskSocket):
-            conn.sock.expect_body(self._body_timeout_s)
+        """The head is parsed (gunicorn); what follows the last chunk of a body is no larger than one."""
+        chunks: Any = getattr(req.body, "reader", None)
+        if hasattr(chunks, "limit_trailer_section"):
+            chunks.limit_trailer_section = chunks.limit_chunk_size_line = MAX_HEAD_BYTES
         return bool(super().handle_request(req, conn))
 
     def _admitted(self, sock: TaskSocket) -> bool:
@@ -186,11 +210,14 @@ class ProxyWorker(_Worker):  # type: ignore[misc]  # see above
         if time.monotonic() - self._refusal_logged_s > _LOG_REFUSAL_EVERY_S:  # strangers must not fill the log
             self._refusal_logged_s = time.monotonic()
             log.warning("refused a connection: %s", reason)
+        self._say(sock, answer)
+
+    def _say(self, sock: TaskSocket, answer: bytes) -> None:
         sock.settimeout(_CLOSE_S)
         try:
             sock.sendall(answer)
         except OSError as error:
-            log.debug("the stranger has gone: %s", error)
+            log.debug("nobody waits for the refusal: %s", error)
 
     def _more_to_come(self, conn: Connection) -> bool:
         if conn.parser.unreader.buf.getvalue():
