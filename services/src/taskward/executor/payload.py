@@ -133,7 +133,7 @@ def bad_names(env: Mapping[str, str]) -> list[str]:
 def bad_logs(wanted: Mapping[str, str]) -> list[str]:
     """Names that no log can have, by where they stand; the log has its usual name then, and tells so."""
     refused = ((where, name, names.refusal(name)) for where, name in wanted.items())
-    return [f"{where}: no artifact can be named {names.shown(name)!r}: {why}" for where, name, why in refused if why]
+    return [f"{where}: no artifact can be named '{names.shown(name)}': {why}" for where, name, why in refused if why]
 
 
 def _refuse_unsupported(payload: Mapping[str, Any]) -> None:

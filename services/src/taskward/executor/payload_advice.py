@@ -30,7 +30,7 @@ def notes(payload: Payload) -> Iterator[str]:
         yield _BRIEF_LOG
     for where, name in _kept(payload):
         if why := names.obstacle(name):
-            yield f"{where}: nobody can fetch {names.shown(name)!r}: {why}"
+            yield f"{where}: nobody can fetch '{names.shown(name)}': {why}"
 
 
 def _kept(payload: Payload) -> Iterator[tuple[str, str]]:
@@ -47,7 +47,7 @@ def _outside(requests: Sequence[ArtifactRequest]) -> Iterator[str]:
     for number, request in enumerate(requests):
         if posixpath.normpath(request.path).split("/")[0] == ".." and not request.optional:
             given = names.shown(request.path)
-            yield f"artifacts.{number}.path: leads out of the task directory; give an absolute path (given: {given!r})"
+            yield f"artifacts.{number}.path: leads out of the task directory; give an absolute path (given: '{given}')"
 
 
 def _conflicts(requests: Sequence[ArtifactRequest]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _conflicts(requests: Sequence[ArtifactRequest]) -> Iterator[str]:
         name = request.artifact_name()
         other = first.setdefault(name, number)
         if _content(requests[other]) != _content(request):
-            yield f"artifacts.{number}: artifacts.{other} is named {names.shown(name)!r}, too, and has other content"
+            yield f"artifacts.{number}: artifacts.{other} is named '{names.shown(name)}', too, and has other content"
 
 
 def _content(request: ArtifactRequest) -> tuple[object, ...]:

@@ -79,7 +79,7 @@ def flaws(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         request, where = ArtifactRequest.parse(entry), f"artifacts.{number}"
         if why := request.flaw():
             key = "name" if entry.get("name") else "path"
-            yield f"{where}.{key}: no artifact can be named {names.shown(request.name)!r}: {why}"
+            yield f"{where}.{key}: no artifact can be named '{names.shown(request.name)}': {why}"
         if not _CONTENT_TYPE.fullmatch(request.content_type):
             given = names.shown(request.content_type)
-            yield f"{where}.contentType: must be printable ASCII, since it becomes a header (given: {given!r})"
+            yield f"{where}.contentType: must be printable ASCII, since it becomes a header (given: '{given}')"

@@ -57,7 +57,7 @@ def _unsavable_caches(caches: Mapping[str, str]) -> Iterator[str]:
 def _bad_artifacts(artifacts: Mapping[str, Any]) -> Iterator[str]:
     for name, entry in artifacts.items():
         if why := ArtifactRequest.of_container(name, entry).flaw():
-            yield f"artifacts.{shown(name)}: no artifact can be named {shown(name)!r}: {why}"
+            yield f"artifacts.{shown(name)}: no artifact can be named '{shown(name)}': {why}"
 
 
 def _bad_image(image: Mapping[str, str]) -> Iterator[str]:
