@@ -5,6 +5,7 @@ import time
 
 import mohawk.bewit
 import pytest
+from werkzeug.urls import iri_to_uri
 
 from proxy.rig import TOKEN, Rig
 
@@ -38,6 +39,17 @@ def test_odd_characters_are_signed_as_they_are_returned(rig: Rig, target: str) -
     check(answer.body.decode())
 
 
+@pytest.mark.parametrize("fragment", ["#L10", "#", "#?bewit=x/../y", "#a#b|"])
+def test_a_fragment_stays_where_it_is_and_is_not_signed(rig: Rig, fragment: str) -> None:
+    for url in ("/api/queue/v1/x?a=b", f"{rig.taskcluster.root_url}/api/queue/v1/x?a=b"):
+        answer = rig.request("/bewit", "POST", f"{url}{fragment}".encode())
+        assert answer.status == 303
+        assert answer.body.decode() == answer.one("Location")
+        signed, _, kept = answer.body.decode().partition("#")
+        assert kept == iri_to_uri(fragment)[1:]
+        check(signed)
+
+
 def test_it_lasts_an_hour_at_most(rig: Rig) -> None:
     answer = rig.request("/bewit", "POST", b"/queue/v1/x")
     with pytest.raises(mohawk.exc.TokenExpired):
@@ -63,6 +75,8 @@ def test_it_lasts_no_longer_than_the_credentials(rig: Rig) -> None:
         (b"", 400),
         (b"/queue/v1/x?bewit=abc", 400),
         (b"/queue/v1/x\r\nX: y", 400),
+        (b"/queue/v1/x#\r\nX: y", 400),
+        (b"https://evil.example.com#/api/queue/v1/x", 403),
         (b"/queue/v1/../../../login", 404),
         (b"\xff\xfe", 400),
         (b"/queue/v1/" + b"x" * 20000, 413),

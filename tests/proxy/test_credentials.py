@@ -164,7 +164,17 @@ def test_many_scopes_below_a_star_fit() -> None:
 
 
 def test_temporary_credentials_are_named_so() -> None:
-    assert "X-Taskcluster-Proxy-Temp-ClientId" in dict(credentials.parse(stored(), ROOT).answer_headers)
+    certificate = json.dumps({"expiry": 4102444800000, "scopes": ["a:*", "\u00e9"]})
+    headers = dict(credentials.parse(stored(certificate=certificate), ROOT).answer_headers)
+    assert "X-Taskcluster-Proxy-Temp-ClientId" in headers
+    assert headers["X-Taskcluster-Proxy-Temp-Scopes"] == '["a:*", "\\u00e9"]'
+
+
+def test_scopes_that_would_not_fit_into_a_head_are_not_told() -> None:
+    certificate = json.dumps({"expiry": 4102444800000, "scopes": ["project:name:*"] * 1000})
+    headers = dict(credentials.parse(stored(certificate=certificate), ROOT).answer_headers)
+    assert "X-Taskcluster-Proxy-Temp-Scopes" not in headers
+    assert "X-Taskcluster-Authorized-Scopes" in headers
 
 
 def test_new_credentials_apply_to_the_next_request(rig: Rig) -> None:

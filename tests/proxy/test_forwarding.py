@@ -18,9 +18,7 @@ def test_a_call_is_signed_and_forwarded_to_the_root_url(rig: Rig, path: str) -> 
     assert (answer.status, answer.body) == (200, b"{}")
     assert sent.target == "/api/queue/v1/task/x?a=%2F&b=//"
     assert sent.all("host") == [f"127.0.0.1:{rig.taskcluster.port}"]
-    credentials = {"id": "task-client/T", "key": TOKEN, "algorithm": "sha256"}
-    url = rig.taskcluster.root_url + sent.target
-    mohawk.Receiver(lambda _: credentials, sent.one("authorization"), url, sent.method, accept_untrusted_content=True)
+    assert_signed(rig, sent)
 
 
 def test_the_answer_tells_what_was_done(rig: Rig) -> None:
@@ -31,16 +29,52 @@ def test_the_answer_tells_what_was_done(rig: Rig) -> None:
     assert answer.one("X-Taskcluster-Proxy-Perm-ClientId") == "task-client/T"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_every_method_of_an_api_is_forwarded(rig: Rig, method: str) -> None:
+@pytest.mark.parametrize("path", ["/queue/v1/ping", "/bewit", "/nothing", "/credentials"])
+def test_every_answer_tells_what_made_it(rig: Rig, path: str) -> None:
+    answer = rig.request(path, "POST", b"/queue/v1/x")
+    version = answer.one("X-Taskcluster-Proxy-Revision")
+    assert version
+    assert answer.one("X-Taskcluster-Proxy-Version") == f"taskward/{version}"
+
+
+def test_a_long_url_arrives_whole_and_signed(rig: Rig) -> None:
+    target = f"/api/queue/v1/x?bewit={'b' * 64_000}"
+    answer = rig.request(target, headers={"Cookie": "c" * 20_000})
+    sent = rig.taskcluster.requests[0]
+    assert (answer.status, sent.target, sent.one("cookie")) == (200, target, "c" * 20_000)
+    assert answer.one("X-Taskcluster-Endpoint") is None, "a line that long is more than many clients take"
+    assert_signed(rig, sent)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "FOO-BAR", "X", "get", "M!#~", "L" * 50],
+)
+def test_every_method_is_forwarded_and_signed_for(rig: Rig, method: str) -> None:
     assert rig.request("/api/queue/v1/x", method).status == 200
     assert rig.taskcluster.requests[0].method == method
+    assert_signed(rig, rig.taskcluster.requests[0])
 
 
-@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "FOO"])
-def test_other_methods_are_not(rig: Rig, method: str) -> None:
-    assert b" 405 " in rig.raw(f"{method} /api/queue/v1/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+@pytest.mark.parametrize("target", ["/api/queue/v1/x", "127.0.0.1:443", "/bewit"])
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "trace", "Connect"])
+def test_what_opens_a_tunnel_or_shows_a_signature_is_not(rig: Rig, method: str, target: str) -> None:
+    answer = rig.raw(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert b" 405 " in answer or (not target.startswith("/") and b" 400 " in answer)
     assert rig.taskcluster.requests == []
+
+
+@pytest.mark.parametrize("method", ["FOO-BAR", "post"])
+def test_a_method_that_nobody_knows_is_not_tried_again(rig: Rig, method: str) -> None:
+    rig.taskcluster.default = reply(status="503 Busy")
+    assert rig.request("/api/queue/v1/x", method, b"body").status == 503
+    assert [request.body for request in rig.taskcluster.requests] == [b"body"]
+
+
+def assert_signed(rig: Rig, sent: Received) -> None:
+    credentials = {"id": "task-client/T", "key": TOKEN, "algorithm": "sha256"}
+    url, method = rig.taskcluster.root_url + sent.target, sent.method.upper()
+    mohawk.Receiver(lambda _: credentials, sent.one("authorization"), url, method, accept_untrusted_content=True)
 
 
 def test_the_own_authorization_of_a_task_is_replaced(rig: Rig) -> None:

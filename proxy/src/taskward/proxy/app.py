@@ -24,7 +24,17 @@ from taskward.proxy.store import Store
 
 log = logging.getLogger(__name__)
 
-_VERSION_FIELD: Final = ("X-Taskcluster-Proxy-Version", f"taskward/{version('taskward-proxy')}")
+_VERSION: Final = version("taskward-proxy")
+_VERSION_FIELDS: Final = (
+    ("X-Taskcluster-Proxy-Version", f"taskward/{_VERSION}"),
+    ("X-Taskcluster-Proxy-Revision", _VERSION),
+)
+_NOT_FORWARDED: Final = {
+    "CONNECT": "it asks for a connection, not for an API; use a proxy of another kind.",
+    "TRACE": "its answer would repeat the credentials that the proxy adds (RFC 9110, 9.3.8).",
+}
+"""All other methods go on, also those that nobody has thought of yet."""
+
 _MAX_OWN_BODY_BYTES: Final = 16 * 1024
 _RUN: Final = "taskward.run"
 
@@ -61,7 +71,7 @@ class ProxyApp:
         def start(status: str, fields: headers.Fields) -> Callable[[bytes], object]:
             if sock.close_after:
                 _announce_close(start_response)
-            write: Callable[[bytes], object] = start_response(status, [*fields, _VERSION_FIELD])
+            write: Callable[[bytes], object] = start_response(status, [*fields, *_VERSION_FIELDS])
             return write
 
         try:
@@ -79,6 +89,9 @@ class ProxyApp:
     def _serve(
         self, environ: dict[str, Any], sock: TaskSocket, start: StartResponse, start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if why_not := _NOT_FORWARDED.get(method.upper()):
+            raise RequestError(405, "MethodNotAllowed", f"{method} is not forwarded: {why_not}")
         if sock.upstreams is not None and (handler := self._named.find(environ, sock)) is not None:
             return handler.serve(environ, start)
         path = environ["RAW_URI"].partition("?")[0]
@@ -149,7 +162,7 @@ def _own_app(root: RootUrl, vault: Vault) -> Flask:
 
     @app.after_request
     def sign_off(response: Response) -> Response:
-        response.headers.add(*_VERSION_FIELD)
+        response.headers.extend(_VERSION_FIELDS)
         return response
 
     return app

@@ -75,10 +75,15 @@ def parse(text: bytes, root: RootUrl) -> Credentials:
 def _answer_headers(stored: dict[str, Any], certificate: object) -> tuple[tuple[str, str], ...]:
     kind = "Perm" if certificate is None else "Temp"
     headers = [(f"X-Taskcluster-Proxy-{kind}-ClientId", stored["clientId"])]
-    scopes = json.dumps(stored["authorizedScopes"])
-    if len(scopes) <= _MAX_SCOPES_HEADER_CHARS:
-        headers.append(("X-Taskcluster-Authorized-Scopes", scopes))
-    return tuple(headers)
+    if isinstance(certificate, dict):
+        headers += _scopes_header("X-Taskcluster-Proxy-Temp-Scopes", certificate.get("scopes", []))
+    return (*headers, *_scopes_header("X-Taskcluster-Authorized-Scopes", stored["authorizedScopes"]))
+
+
+def _scopes_header(name: str, scopes: object) -> list[tuple[str, str]]:
+    """None for a list that is too long for many a client: half a list would be a wrong one."""
+    text = json.dumps(scopes)
+    return [(name, text)] if len(text) <= _MAX_SCOPES_HEADER_CHARS else []
 
 
 @dataclass(frozen=True)

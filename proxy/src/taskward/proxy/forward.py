@@ -17,10 +17,7 @@ from taskward.proxy.upstream import Link
 
 log = logging.getLogger(__name__)
 
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""TRACE is missing on purpose: it would show the task the signature of its own request."""
-
-_IDEMPOTENT: Final = METHODS - {"POST", "PATCH"}
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _MAX_DISCARD_BYTES: Final = 64 * 1024
 
 StartResponse = Callable[[str, headers.Fields], Callable[[bytes], object]]
@@ -213,8 +210,6 @@ def _head(request: _Request, own_fields: headers.Fields) -> bytes:
 
 def _read(environ: dict[str, Any], target: str, passed_on: headers.Fields) -> _Request:
     method = environ["REQUEST_METHOD"]
-    if method not in METHODS:
-        raise RequestError(405, "MethodNotAllowed", f"{str(method)[:20]} is not forwarded.")
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     if coding is not None and coding.lower() != "chunked":
         raise RequestError(501, "NotImplemented", "Transfer-Encoding must be chunked, and nothing else.")

@@ -55,10 +55,11 @@ class Signer:
     def header(self, method: str, resource: str, now_s: int) -> str:
         """The value of the Authorization header for one request (`resource` = raw path and query).
 
+        The method is signed in upper case, however it is sent: so it is checked (hawk, lib/crypto.js).
         Nonces need to be unique, not secret: a random prefix for these credentials, and a counter.
         """
         nonce = f"{self._nonce_prefix}{next(self._nonces):x}"
-        mac = self._sign(f"hawk.1.header\n{now_s}\n{nonce}\n{method}\n{resource}")
+        mac = self._sign(f"hawk.1.header\n{now_s}\n{nonce}\n{method.upper()}\n{resource}")
         attributes = f'id="{self.client_id}", ts="{now_s}", nonce="{nonce}", mac="{mac}"'
         return f"Hawk {attributes}{self._ext_attribute}"
 

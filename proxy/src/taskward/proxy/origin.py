@@ -1,13 +1,15 @@
 """A server that requests are sent on to: what it is told beside what the task says, and what the task is told."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskward.proxy import headers
 from taskward.proxy.connection import TaskSocket
 from taskward.proxy.credentials import Vault
 from taskward.proxy.routes import RootUrl
 from taskward.proxy.upstream import Pool
+
+_LONGEST_ENDPOINT_CHARS: Final = 4096  # clients that read 8 KiB of a head, or of a line, are many
 
 
 class Origin(Protocol):
@@ -53,6 +55,7 @@ class Taskcluster:
         return [("Host", self._root.authority), ("Authorization", authorization)]
 
     def answer_fields(self, sock: TaskSocket, target: str) -> headers.Fields:
-        """Where the answer is from, and under what identity it was asked for."""
-        endpoint = ("X-Taskcluster-Endpoint", f"{self._root}{target}")
-        return [endpoint, *self._vault.get(str(sock.run_key)).answer_headers]
+        """Where the answer is from (unless that is too long for a field), and under what identity it was asked for."""
+        url = f"{self._root}{target}"
+        endpoint = [("X-Taskcluster-Endpoint", url)] if len(url) <= _LONGEST_ENDPOINT_CHARS else []
+        return [*endpoint, *self._vault.get(str(sock.run_key)).answer_headers]

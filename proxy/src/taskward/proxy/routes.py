@@ -77,10 +77,11 @@ def resolve(raw_url: str, root: RootUrl) -> str:
 def resolve_url(url: str, root: RootUrl) -> str:
     """Like `resolve`, for a URL in the body of a bewit request: a full URL of the root host, or a path.
 
-    RequestError, besides: 400 for what is no URL.
+    A fragment is no part of a request. RequestError, besides: 400 for what is no URL.
     """
     if not _VISIBLE.fullmatch(url):
         raise RequestError(400, "InvalidUrl", "The body must be one URL without blanks, percent-encoded.")
+    url = url.partition("#")[0]
     if "://" not in url:
         return resolve(url if url.startswith("/") else f"/{url}", root)
     try:
