@@ -17,6 +17,7 @@ from docker.api.client import APIClient
 
 from executor.docker.conftest import busybox, daemon, pytest_collection_modifyitems, redis_server, yard
 from executor.docker.dind.quay import Quay
+from executor.docker.dind.slip import Slip
 from executor.docker.yard import Yard
 from taskward.core.ids import RunId
 from taskward.executor.docker import labels
@@ -38,6 +39,16 @@ def shared_quay() -> Iterator[Quay]:
 def quay(shared_quay: Quay) -> Quay:
     shared_quay.asked.clear()
     return shared_quay
+
+
+@pytest.fixture
+def slip() -> Iterator[Slip]:
+    directory = Path(tempfile.mkdtemp(prefix="tw"))
+    quay = Quay(directory)
+    quay.holdings.most_containers, quay.holdings.most_bytes = 100, 0
+    yield Slip(quay, directory)
+    quay.close()
+    shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,20 @@ at build; docker build -q --build-arg BASE=$IMAGE --build-arg WHO=world -t mine:
 at built; docker run --rm mine:1
 at failing; printf 'FROM mine:1\\nRUN ["false"]\\n' | docker build -q -; echo code $?
 at images; docker images --format '{{.Repository}}:{{.Tag}}' | sort; docker ps -aq
+mkdir /other /context; echo four > /context/f; ln -s /f /context/link
+cat > /other/Dockerfile <<'EOF'
+ARG BASE
+FROM $BASE AS made
+RUN mkdir -p /v/deep; echo three > /v/deep/f; ln -s /v/deep /v/directory; ln -s directory/f /v/file
+FROM scratch
+COPY --from=made /v/file /x/
+COPY --from=made /v/directory /y
+COPY link /z
+EOF
+at links; docker build -q -t linked -f /other/Dockerfile --build-arg BASE=$IMAGE /context >/dev/null 2>&1; echo code $?
+linked=$(docker create linked none); docker export $linked | tar -xO x/file y/f z
+docker rm $linked >/dev/null; docker rmi -f linked >/dev/null
+docker run --network container:nosuch $IMAGE true 2>&1 | grep "No such container: nosuch"
 at save; docker save mine:1 > /image.tar; echo code $?
 docker rmi -f mine:1 >/dev/null; docker load -q -i /image.tar; docker run --rm mine:1 'cat b.txt'
 at detached
@@ -112,6 +126,14 @@ def test_an_image_is_built_from_a_dockerfile(printed: dict[str, list[str]]) -> N
     assert printed["built"] == ["hello world from world", "two", "1000 a.txt", "1000 b.txt", "1000 link", "0"]
     assert printed["failing"][-1] == "code 1"
     assert "returned a non-zero code: 1" in printed["failing"][-2]
+
+
+def test_links_in_contexts_and_images_lead_to_files_with_a_dockerfile_from_elsewhere(
+    printed: dict[str, list[str]],
+) -> None:
+    assert printed["links"] == [
+        "code 0", "three", "three", "four", "docker: Error response from daemon: No such container: nosuch",
+    ]  # fmt: skip
 
 
 def test_only_what_has_a_name_is_left_of_builds(docking: Yard, printed: dict[str, list[str]]) -> None:

@@ -15,9 +15,9 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Final, Self
 
 from taskward.executor.docker.dind.build.errors import BuildFailed
+from taskward.executor.docker.dind.build.members import Members, directory, inside
 
 _PIECE_BYTES: Final = 1 << 18
-_MOST_ENTRIES: Final = 200_000
 _COMPRESSED: Final[dict[bytes, Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _MAGIC_AT, _MAGIC = 257, b"ustar"
 
@@ -30,19 +30,19 @@ class Owner:
     gid: int
 
 
+@dataclass(frozen=True)
+class Source:
+    """What ``COPY`` means: `path` is where it is, all links followed, `name` how it is called at the target."""
+
+    path: str
+    name: str
+
+
 class Files:
     """Of a tar archive on disk; `close` it."""
 
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive = archive
-        self._members: dict[str, tarfile.TarInfo] = {}
-        for number, member in enumerate(archive):
-            if number >= _MOST_ENTRIES:
-                raise BuildFailed(f"the context has more than {_MOST_ENTRIES} entries")
-            self._members[_inside(member.name)] = member
-        for name in list(self._members):
-            while name := posixpath.dirname(name):
-                self._members.setdefault(name, _directory(name))
+    def __init__(self, members: Members) -> None:
+        self._members = members
 
     @classmethod
     def open(cls, file: IO[bytes], most_bytes: int, directory: Path) -> Self:
@@ -52,13 +52,13 @@ class Files:
             BuildFailed: there is none.
         """
         try:
-            return cls(tarfile.open(fileobj=_plain(file, most_bytes, directory), mode="r:"))
+            return cls(Members(_plain(file, most_bytes, directory)))
         except (tarfile.TarError, EOFError, ValueError, lzma.LZMAError, OSError) as error:
             raise BuildFailed(f"the context is no tar archive: {error}") from error
 
     def close(self) -> None:
         """Nothing more is read."""
-        self._archive.close()
+        self._members.close()
 
     def text(self, name: str) -> str:
         """Of one file.
@@ -66,53 +66,73 @@ class Files:
         Raises:
             BuildFailed: it is not there.
         """
-        member = self._members.get(_inside(name))
-        content = self._archive.extractfile(member) if member is not None and member.isreg() else None
+        path = self._members.real(inside(name))
+        content = self.open_file(path) if path else None
         if content is None:
             raise BuildFailed(f"Cannot locate specified Dockerfile: {name}")
         return content.read(_PIECE_BYTES * 4).decode("utf-8", "replace")
 
-    def matching(self, pattern: str) -> list[str]:
-        """Names that `pattern` means, ``*`` not reaching beyond a slash; the empty name is everything.
+    def matching(self, pattern: str) -> list[Source]:
+        """What `pattern` means, ``*`` not reaching beyond a slash; the empty name is everything.
 
         Raises:
-            BuildFailed: there are none.
+            BuildFailed: there is nothing, or only a link that leads to nothing.
         """
-        name = _inside(pattern)
-        if name in self._members or (not name and self._members):
-            return [name]
+        name = inside(pattern)
+        if self._members.by_name and (path := self._members.real(name)) is not None:
+            return [Source(path, posixpath.basename(name))]
         parts = name.split("/")
-        found = sorted(each for each in self._members if _matches(each.split("/"), parts))
+        found = sorted(each for each in self._members.by_name if _matches(each.split("/"), parts))
         if not found:
-            raise BuildFailed(f"file not found in build context: stat {name}: file does not exist")
-        return found
+            raise _not_found(name)
+        return [self._source(each) for each in found]
 
-    def is_directory(self, name: str) -> bool:
+    def is_directory(self, path: str) -> bool:
         """Whether there is more below it."""
-        return not name or self._members[name].isdir()
+        return not path or self._members.by_name[path].isdir()
 
-    def open_file(self, name: str) -> IO[bytes] | None:
+    def open_file(self, path: str) -> IO[bytes] | None:
         """A plain file's content; None for anything else."""
-        return self._archive.extractfile(self._members[name]) if name and self._members[name].isreg() else None
+        member = self._members.by_name.get(path)
+        plain = self._members.plain(member) if member is not None else None
+        return self._members.content(plain) if plain is not None else None
 
-    def below(self, name: str, target: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-        """`name` as `target`, and with a directory what is in it."""
-        prefix = f"{name}/" if name else ""
-        for each, member in sorted(self._members.items()):
-            if each == name or each.startswith(prefix):
-                place = posixpath.join(target, each[len(name) :].lstrip("/")).rstrip("/")
-                if place.strip("/"):
-                    renamed = copy(member)
-                    renamed.name = place
-                    if member.islnk():
-                        renamed.linkname = self._linked(member, name, target)
-                    yield renamed, self._archive.extractfile(member) if member.isreg() else None
+    def below(self, path: str, target: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+        """`path` as `target`, and with a directory what is in it; links in there stay links."""
+        for each in self._tree(path):
+            member = self._members.by_name[each]
+            place = posixpath.join(target, each[len(path) :].lstrip("/")).rstrip("/")
+            if place.strip("/"):
+                kept = self._linked(member, path, target) if member.islnk() else copy(member)
+                kept.name = place
+                yield kept, self._members.content(kept)
 
-    def _linked(self, member: tarfile.TarInfo, name: str, target: str) -> str:
-        linked = _inside(member.linkname)
-        if linked != name and not linked.startswith(f"{name}/" if name else ""):
-            raise BuildFailed(f"{member.name} is a hard link to {linked}, which is not copied with it")
-        return posixpath.join(target, linked[len(name) :].lstrip("/")).rstrip("/")
+    def size_bytes(self, path: str) -> int:
+        """Of all files that `below` tells: links can make them more than the archive holds."""
+        return sum(kept.size for kept, content in self.below(path, "/any") if content is not None)
+
+    def _tree(self, path: str) -> Iterable[str]:
+        if not self.is_directory(path):
+            return (path,)
+        prefix = f"{path}/" if path else ""
+        return (each for each in self._members.by_name if each == path or each.startswith(prefix))
+
+    def _source(self, name: str) -> Source:
+        path = self._members.real(name)
+        if path is None:
+            raise _not_found(name)
+        return Source(path, posixpath.basename(name))
+
+    def _linked(self, member: tarfile.TarInfo, path: str, target: str) -> tarfile.TarInfo:
+        """A hard link to what is copied with it, else the file that it is."""
+        linked, found = inside(member.linkname), self._members.plain(member)
+        if found is None:
+            raise BuildFailed(f"{member.name} is a hard link to {linked}, which is no file of the context")
+        if linked == path or not linked.startswith(f"{path}/" if path else ""):
+            return copy(found)
+        kept = copy(member)
+        kept.linkname = posixpath.join(target, linked[len(path) :].lstrip("/")).rstrip("/")
+        return kept
 
 
 def archive(entries: Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]], owner: Owner | None) -> Iterator[bytes]:
@@ -121,6 +141,7 @@ def archive(entries: Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]], owner: 
         renamed = copy(member)
         renamed.name = renamed.name.lstrip("/")
         renamed.linkname = renamed.linkname.lstrip("/") if renamed.islnk() else renamed.linkname
+        renamed.size = renamed.size if content is not None else 0
         renamed.pax_headers = {
             key: value for key, value in renamed.pax_headers.items() if key.startswith("SCHILY.xattr.")
         }
@@ -137,7 +158,7 @@ def archive(entries: Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]], owner: 
 def directories(names: Iterable[str]) -> Iterator[tuple[tarfile.TarInfo, None]]:
     """Empty ones."""
     for name in names:
-        yield _directory(name), None
+        yield directory(name), None
 
 
 def is_archive(file: IO[bytes]) -> bool:
@@ -176,15 +197,8 @@ def _plain(file: IO[bytes], most_bytes: int, directory: Path) -> IO[bytes]:
     return plain
 
 
-def _inside(name: str) -> str:
-    """No name leads out of the context."""
-    return posixpath.normpath(posixpath.join("/", name)).lstrip("/")
-
-
-def _directory(name: str) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-    return entry
+def _not_found(name: str) -> BuildFailed:
+    return BuildFailed(f"file not found in build context: stat {name}: file does not exist")
 
 
 def _matches(name: list[str], pattern: list[str]) -> bool:

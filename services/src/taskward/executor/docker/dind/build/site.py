@@ -99,14 +99,13 @@ class Site:
 
     def is_directory(self, container: str, path: str) -> bool | None:
         """None where nothing is."""
-        try:
-            with self._wire.open("HEAD", "containers", container, "archive", query={"path": path}) as answer:
-                told = json.loads(base64.b64decode(answer.header(_STAT)))
-        except Refusal as refusal:
-            if refusal.status == NOT_FOUND:
-                return None
-            raise
-        return bool(int(told["mode"]) & _DIRECTORY)
+        told = self._stat(container, path)
+        return bool(int(told["mode"]) & _DIRECTORY) if told is not None else None
+
+    def real(self, container: str, path: str) -> str:
+        """Where `path` leads inside the container, when every symbolic link is followed."""
+        told = self._stat(container, path)
+        return str(told.get("linkTarget") or path) if told is not None else path
 
     def missing_above(self, container: str, path: str) -> list[str]:
         """Directories that must be made before `path` can be, the highest first."""
@@ -140,6 +139,17 @@ class Site:
             raise
         except tarfile.TarError as error:
             raise BuildFailed(f"{path} of the image cannot be read: {error}") from error
+
+    def _stat(self, container: str, path: str) -> dict[str, Any] | None:
+        """None where nothing is."""
+        try:
+            with self._wire.open("HEAD", "containers", container, "archive", query={"path": path}) as answer:
+                told: dict[str, Any] = json.loads(base64.b64decode(answer.header(_STAT)))
+        except Refusal as refusal:
+            if refusal.status == NOT_FOUND:
+                return None
+            raise
+        return told
 
     def tag(self, image: str, name: str) -> None:
         """One more name for the task."""

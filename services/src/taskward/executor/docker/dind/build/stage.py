@@ -12,7 +12,7 @@ from typing import IO, Final
 from taskward.executor.docker.dind.build.clauses import health, number, pairs, port, trigger
 from taskward.executor.docker.dind.build.dockerfile import Instruction, instruction
 from taskward.executor.docker.dind.build.errors import BuildFailed
-from taskward.executor.docker.dind.build.files import Files, Owner, archive, directories, is_archive
+from taskward.executor.docker.dind.build.files import Files, Owner, Source, archive, directories, is_archive
 from taskward.executor.docker.dind.build.image import Config
 from taskward.executor.docker.dind.build.site import Site
 from taskward.executor.docker.dind.build.words import expand, raw_words, words
@@ -163,32 +163,37 @@ class Stage:
         self._commit(container, step)
 
     def _copy_files(self, container: str, keyword: str, sources: list[str], place: str, owner: Owner) -> None:
-        names = [name for each in sources for name in self._files.matching(each)]
-        for name in names:
-            content = self._files.open_file(name) if keyword == "ADD" else None
+        found = [source for each in sources for source in self._files.matching(each)]
+        if 0 < self._most_bytes < sum(self._files.size_bytes(source.path) for source in found):
+            raise BuildFailed(f"that is more than {self._most_bytes} bytes ([docker] dind_max_bytes)")
+        for source in found:
+            content = self._files.open_file(source.path) if keyword == "ADD" else None
             if content is not None and is_archive(content):
                 self._unpack(container, content, place)
             else:
-                self._put(container, self._files, name, place, len(names) > 1, owner)
+                self._put(container, self._files, source, place, len(found) > 1, owner)
 
     def _copy_from(self, container: str, other: str, path: str, place: str, several: bool, owner: Owner) -> None:
         """What the daemon packs has one name at its top, the last part of the path."""
+        written = posixpath.normpath(posixpath.join("/", path))
+        real = self._site.real(other, written)
         with TemporaryFile(dir=self._scratch) as file:
-            self._site.fetch(other, posixpath.join("/", path), file, self._most_bytes)
+            self._site.fetch(other, real, file, self._most_bytes)
             files = Files.open(file, self._most_bytes, self._scratch)
-            top = posixpath.basename(posixpath.normpath(posixpath.join("/", path)))
-            self._put(container, files, top, place, several, owner)
+            source = Source(posixpath.basename(real), posixpath.basename(written))
+            self._put(container, files, source, place, several, owner)
 
-    def _put(self, container: str, files: Files, name: str, place: str, several: bool, owner: Owner) -> None:
+    def _put(self, container: str, files: Files, source: Source, place: str, several: bool, owner: Owner) -> None:
         """A directory's content, or a file, under its own name where `place` is a directory."""
-        is_directory = files.is_directory(name)
+        is_directory = files.is_directory(source.path)
         into = place.endswith(("/", "/.")) or several or self._site.is_directory(container, place) is True
-        target = posixpath.join(place, posixpath.basename(name)) if into and not is_directory else place
+        target = posixpath.join(place, source.name) if into and not is_directory else place
         target = posixpath.normpath(target)
         self._make(container, self._site.missing_above(container, target))
         exists = is_directory and self._site.is_directory(container, target) is True
-        entries = ((each, content) for each, content in files.below(name, target) if not exists or each.name != target)
-        top = directories([target]) if not name and not exists else ()
+        found = files.below(source.path, target)
+        entries = ((each, content) for each, content in found if not exists or each.name != target)
+        top = directories([target]) if not source.path and not exists else ()
         self._site.put(container, archive(chain(top, entries), owner))
 
     def _make(self, container: str, names: list[str]) -> None:
