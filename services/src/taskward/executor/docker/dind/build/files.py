@@ -81,11 +81,20 @@ class Files:
         name = inside(pattern)
         if self._members.by_name and (path := self._members.real(name)) is not None:
             return [Source(path, posixpath.basename(name))]
+        return [self._source(each) for each in self.names(name)]
+
+    def names(self, pattern: str) -> list[str]:
+        """Of all that `pattern` matches; links are not followed.
+
+        Raises:
+            BuildFailed: there is nothing.
+        """
+        name = inside(pattern)
         parts = name.split("/")
         found = sorted(each for each in self._members.by_name if _matches(each.split("/"), parts))
         if not found:
             raise _not_found(name)
-        return [self._source(each) for each in found]
+        return found
 
     def is_directory(self, path: str) -> bool:
         """Whether there is more below it."""

@@ -4,6 +4,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,6 +20,7 @@ from taskward.executor.docker.dind.build.words import expand, raw_words, words
 
 _SHELL: Final = ("/bin/sh", "-c")
 _PIECE_BYTES: Final = 1 << 18
+_WILD: Final = re.compile(r"[*?\[]")
 _URL: Final = re.compile(r"(https?|git|ftp)://|git@")
 
 Say = Callable[[str], None]
@@ -155,8 +157,9 @@ class Stage:
         owner = self._owner(container, expand(step.flags.get("chown", ""), self.variables))
         if "from" in step.flags:
             other = self._site.container(source(expand(step.flags["from"], self.variables)), Config())
-            for each in sources:
-                self._copy_from(container, other, each, place, len(sources) > 1, owner)
+            paths = [path for each in sources for path in self._paths(other, each)]
+            for path in paths:
+                self._copy_from(container, other, path, place, len(paths) > 1, owner)
             self._site.remove(other)
         else:
             self._copy_files(container, step.keyword, sources, place, owner)
@@ -173,15 +176,31 @@ class Stage:
             else:
                 self._put(container, self._files, source, place, len(found) > 1, owner)
 
+    def _paths(self, other: str, pattern: str) -> list[str]:
+        """What it means in another container."""
+        path = posixpath.normpath(posixpath.join("/", pattern))
+        parts = path.split("/")
+        first = next((number for number, part in enumerate(parts) if _WILD.search(part)), None)
+        if first is None:
+            return [path]
+        parent = "/".join(parts[:first]) or "/"
+        with self._fetched(other, parent) as files:
+            top = posixpath.basename(parent)
+            names = files.names(posixpath.join(top, *parts[first:]))
+            return [posixpath.join(parent, name[len(top) :].lstrip("/")) for name in names]
+
     def _copy_from(self, container: str, other: str, path: str, place: str, several: bool, owner: Owner) -> None:
-        """What the daemon packs has one name at its top, the last part of the path."""
-        written = posixpath.normpath(posixpath.join("/", path))
-        real = self._site.real(other, written)
-        with TemporaryFile(dir=self._scratch) as file:
-            self._site.fetch(other, real, file, self._most_bytes)
-            files = Files.open(file, self._most_bytes, self._scratch)
-            source = Source(posixpath.basename(real), posixpath.basename(written))
+        real = self._site.real(other, path)
+        with self._fetched(other, real) as files:
+            source = Source(posixpath.basename(real), posixpath.basename(path))
             self._put(container, files, source, place, several, owner)
+
+    @contextmanager
+    def _fetched(self, other: str, path: str) -> Iterator[Files]:
+        """From another container; what the daemon packs has one name at its top, the last part of the path."""
+        with TemporaryFile(dir=self._scratch) as file:
+            self._site.fetch(other, path, file, self._most_bytes)
+            yield Files.open(file, self._most_bytes, self._scratch)
 
     def _put(self, container: str, files: Files, source: Source, place: str, several: bool, owner: Owner) -> None:
         """A directory's content, or a file, under its own name where `place` is a directory."""
