@@ -1,5 +1,8 @@
 """What is tried again, and what is not."""
 
+import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -131,6 +134,43 @@ def test_waiting_for_an_answer_ends_when_the_task_leaves(rig: Rig) -> None:
     sock.close()
     until(lambda: bool(left))
     assert left[0] - closed_at < 1.0
+
+
+def test_a_task_that_closes_its_side_only_is_answered(rig: Rig) -> None:
+    def late(peer: Peer, request: Received) -> bool:
+        time.sleep(0.1)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        time.sleep(0.1)
+        peer.send(b"x" * 1_000_000)
+        return True
+
+    rig.taskcluster.next(reply(status="503 Busy"), late)
+    with rig.dial() as sock:
+        sock.sendall(b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"\r\n\r\n" + b"x" * 1_000_000)
+
+
+def test_a_task_that_closes_its_side_and_then_resets_is_noticed(rig: Rig) -> None:
+    left = threading.Event()
+
+    def stall(peer: Peer, request: Received) -> bool:
+        peer.sock.settimeout(10)
+        assert peer.sock.recv(1) == b"", "the proxy closes its side"
+        left.set()
+        return False
+
+    rig.taskcluster.next(stall)
+    sock = rig.dial()
+    sock.sendall(b"GET /api/queue/v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
+    sock.shutdown(socket.SHUT_WR)
+    rig.taskcluster.wait_for(1)
+    assert not left.wait(0.2)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    assert left.wait(5)
 
 
 def test_trying_again_ends_when_the_task_leaves(redis_server: RedisServer) -> None:

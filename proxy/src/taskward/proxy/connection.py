@@ -1,10 +1,18 @@
 """An accepted connection that knows who is at its other end."""
 
 import errno
+import select
 import socket
+import time
+from typing import Final
 
 from taskward.proxy.caller import Caller, User
 from taskward.proxy.errors import ClientGone
+from taskward.proxy.peers import SocketOwners
+
+_GONE: Final = select.POLLHUP | select.POLLERR
+_PROBE_S: Final = 15
+_PROBES: Final = 4
 
 
 class TaskSocket(socket.socket):
@@ -19,7 +27,7 @@ class TaskSocket(socket.socket):
     """
 
     __slots__ = (
-        "_held", "_idle_s", "address", "caller", "checked_at_s", "close_after", "run_key", "upstreams"
+        "_half_closed", "_held", "_idle_s", "address", "caller", "checked_at_s", "close_after", "run_key", "upstreams"
     )  # fmt: skip
 
     def __init__(self, accepted: socket.socket, caller: Caller) -> None:
@@ -32,6 +40,7 @@ class TaskSocket(socket.socket):
         self.close_after = False
         self._idle_s: float | None = None
         self._held: bytes | None = None
+        self._half_closed = False
 
     @property
     def account(self) -> int | str:
@@ -90,6 +99,46 @@ class TaskSocket(socket.socket):
             self.sendall(data)
         except OSError as error:
             raise ClientGone(str(error)) from error
+
+    @property
+    def signs_of_leaving(self) -> int:
+        """What to poll for, see `has_left`."""
+        return 0 if self._half_closed else select.POLLRDHUP
+
+    def has_left(self, found: int) -> bool:
+        """Whether the task has gone, by what a poll for `signs_of_leaving` (which may change by this) has found.
+
+        One that has closed its side only may wait for its answer: one on this host does if a process still has the
+        other end. Of a container's the kernel tells nothing; if it has gone, a probe finds that out in some 75 s.
+        """
+        if found & _GONE:
+            return True
+        if not found & self.signs_of_leaving:
+            return False
+        self._half_closed = True
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_S)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return isinstance(self.caller, User) and not self._is_held()
+
+    def leaves_within(self, seconds: float) -> bool:
+        """Wait; True as soon as the task has gone."""
+        end_s = time.monotonic() + seconds
+        poll = select.poll()
+        while (rest_s := end_s - time.monotonic()) > 0:
+            poll.register(self, self.signs_of_leaving)
+            if any(self.has_left(found) for _, found in poll.poll(rest_s * 1000)):
+                return True
+        return False
+
+    def _is_held(self) -> bool:
+        """Whether a process of this host has the other end open."""
+        owners = SocketOwners()
+        try:
+            return owners.uid_of_peer(self) is not None
+        finally:
+            owners.close()
 
     def abort(self) -> None:
         """Cut the connection so that the task sees an incomplete answer rather than a short one."""

@@ -1,10 +1,10 @@
 """How long, and how often, to try again."""
 
 import random
-import select
-import socket
 import time
 from typing import Final
+
+from taskward.proxy.connection import TaskSocket
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 4.0
@@ -13,7 +13,7 @@ _LONGEST_PAUSE_S: Final = 4.0
 class Patience:
     """The tries of one request: pauses that double, with jitter, inside `total_s`; none once the task has gone."""
 
-    def __init__(self, total_s: float, client: socket.socket) -> None:
+    def __init__(self, total_s: float, client: TaskSocket) -> None:
         self._end_s = time.monotonic() + total_s
         self._client = client
         self._pause_s = _FIRST_PAUSE_S
@@ -29,6 +29,4 @@ class Patience:
             pause_s = max(pause_s, float(retry_after[:6]))
         if time.monotonic() + pause_s > self._end_s:
             return False
-        left = select.poll()
-        left.register(self._client, select.POLLRDHUP)
-        return not left.poll(pause_s * 1000)
+        return not self._client.leaves_within(pause_s)

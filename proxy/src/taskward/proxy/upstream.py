@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from taskward.proxy.answer import MAX_HEAD_BYTES, Answer, AnswerParser
+from taskward.proxy.connection import TaskSocket
 from taskward.proxy.errors import ClientGone, StartError, UpstreamError, UpstreamTimeout
 from taskward.proxy.routes import RootUrl
 from taskward.proxy.via import Via
@@ -18,7 +19,6 @@ from taskward.proxy.via import Via
 _MAX_IDLE: Final = 64
 _MAX_IDLE_S: Final = 30.0
 _READ_BYTES: Final = 64 * 1024
-_CLIENT_LEFT: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 _WANT_READ: Final = (BlockingIOError, ssl.SSLWantReadError)
 
 
@@ -38,14 +38,14 @@ class Link:
         self._end_s = float("inf")
         self._received = bytearray()
         self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._client_fd = -1
+        self._client: TaskSocket | None = None
         self._poll = select.poll()
         self._poll.register(sock, 0)
 
-    def serve(self, client: socket.socket) -> None:
+    def serve(self, client: TaskSocket) -> None:
         """From now on, give up waiting when this client goes."""
-        self._client_fd = client.fileno()
-        self._poll.register(self._client_fd, select.POLLRDHUP)
+        self._client = client
+        self._poll.register(client, client.signs_of_leaving)
 
     def finish_within(self, seconds: float) -> None:
         """From now on everything together may take that long, however steadily bytes come (UpstreamTimeout)."""
@@ -53,9 +53,9 @@ class Link:
 
     def release(self) -> None:
         """Forget the client; the link is idle."""
-        if self._client_fd >= 0:
-            self._poll.unregister(self._client_fd)
-        self._client_fd = -1
+        if self._client is not None:
+            self._poll.unregister(self._client)
+        self._client = None
         self._end_s = float("inf")
         self.reused = True
         self.idle_since_s = time.monotonic()
@@ -162,8 +162,10 @@ class Link:
         found = self._poll.poll(wait_s * 1000) if wait_s > 0 else []
         if not found:
             raise UpstreamTimeout(f"no byte for {wait_s:.3g} s" if wait_s == self._timeout_s else "it takes too long")
-        if all(fd == self._client_fd for fd, _ in found) and found[0][1] & _CLIENT_LEFT:
-            raise ClientGone("the task closed its connection")
+        if self._client is not None and all(fd == self._client.fileno() for fd, _ in found):
+            if self._client.has_left(found[0][1]):
+                raise ClientGone("the task closed its connection")
+            self._poll.modify(self._client, self._client.signs_of_leaving)
 
 
 class Pool:

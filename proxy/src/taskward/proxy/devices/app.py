@@ -1,7 +1,6 @@
 """What ``http://testdroid`` answers: the routes of testdroid-proxy."""
 
 import json
-import select
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -107,13 +106,11 @@ class DeviceApp:
 
 def _patience(sock: TaskSocket, total_s: float) -> Callable[[float], None]:
     end_s = time.monotonic() + total_s
-    left = select.poll()
-    left.register(sock, select.POLLRDHUP)
 
     def pause(seconds: float) -> None:
         if time.monotonic() + seconds > end_s:
             raise CloudError(f"no device within {total_s:g} s")
-        if left.poll(seconds * 1000):
+        if sock.leaves_within(seconds):
             raise ClientGone("the task does not wait for its device any more")
 
     return pause
