@@ -154,7 +154,7 @@ def test_a_cache_that_no_artifact_can_be_named_after_is_malformed(yard: Yard) ->
     result = yard.run("true", ("docker-worker:cache:*",), cache={"../up": "/c"}, features=SAVE)
 
     assert result.outcome.reason == "malformed-payload"
-    assert 'no artifact can be named "public/cache/../up.tar"' in result.log
+    assert "no artifact can be named 'public/cache/../up.tar'" in result.log
 
 
 def test_a_process_that_dies_while_it_saves_leaves_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

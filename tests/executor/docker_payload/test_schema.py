@@ -48,7 +48,7 @@ def refused(**change: Any) -> str:
         ({"cache": {"c": "//"}}, "cache.c: must not be the root of the container"),
         ({"cache": {"c": "/x/.."}}, "cache.c: must not be the root of the container"),
         ({"cache": {"a/../b": "/c"}, "features": {"dockerSave": True}}, "it has '.' or '..' as a part"),
-        ({"cache": {"\xfc": "/c"}, "features": {"dockerSave": True}}, 'named "public/cache/\\xfc.tar": it has'),
+        ({"cache": {"\xfc": "/c"}, "features": {"dockerSave": True}}, "named 'public/cache/\\xfc.tar': it has"),
         ({"env": {"A": "b" * 131_070}}, "env.A: name, = and value have 131072 bytes, and Linux gives a program"),
         ({"env": {"A": "\xfc" * 65_536}}, "env.A: name, = and value have 131074 bytes"),
         ({"command": ["x", "\u20ac" * 50_000]}, "command.1: it has 150000 bytes, and Linux gives a"),

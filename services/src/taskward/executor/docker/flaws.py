@@ -51,7 +51,7 @@ def _too_long(payload: Mapping[str, Any]) -> Iterator[str]:
 def _unsavable_caches(caches: Mapping[str, str]) -> Iterator[str]:
     for cache in caches:
         if why := refusal(saved_cache(cache)):
-            yield f'features.dockerSave: no artifact can be named "{shown(saved_cache(cache))}": {why}'
+            yield f"features.dockerSave: no artifact can be named '{shown(saved_cache(cache))}': {why}"
 
 
 def _bad_artifacts(artifacts: Mapping[str, Any]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _bad_artifacts(artifacts: Mapping[str, Any]) -> Iterator[str]:
 def _bad_image(image: Mapping[str, str]) -> Iterator[str]:
     """Names that could lead a call to another artifact than the one that is asked about."""
     if "path" in image and (why := refusal(image["path"])):
-        yield f"image.path: no artifact can be named {shown(image['path'])!r}: {why}"
+        yield f"image.path: no artifact can be named '{shown(image['path'])}': {why}"
     if "namespace" in image and (why := namespace_refusal(image["namespace"])):
         yield f"image.namespace: {why}"
 
