@@ -113,8 +113,12 @@ def test_one_name_for_two_contents_is_malformed(bench: Bench) -> None:
     )
 
 
-def test_one_name_for_three_contents_is_told_once_of_a_task_that_failed(bench: Bench) -> None:
-    result = collect(bench, "for n in a b c; do echo $n > $n; done; false", *(file(n, name="x") for n in "abc"))
+@pytest.mark.parametrize(("end", "more"), [("false", []), ("true", [file("gone", name="a")])])
+def test_one_name_for_three_contents_is_told_once_of_a_task_that_failed_otherwise(
+    bench: Bench, end: str, more: list[dict[str, Any]]
+) -> None:
+    twice = [file(n, name="x") for n in "abc"]
+    result = collect(bench, f"for n in a b c; do echo $n > $n; done; {end}", *more, *twice)
 
     assert result.outcome.state == "failed"
     assert result.log.count("more than once") == 1

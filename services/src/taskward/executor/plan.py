@@ -31,7 +31,6 @@ class Plan:
         most: how many artifacts a run may have.
         most_bytes: how large all files may be together; 0 is no limit.
         definition_url: where the task's author can look up what the payload says.
-        has_failed: whether the run has failed already, so that its log does not end with what is found here.
         entries: what the outbox will list.
         sources: file name in the outbox → where the file is now.
         first_error: what it makes of the run; the first stands.
@@ -43,13 +42,12 @@ class Plan:
     most: int
     most_bytes: int
     definition_url: str
-    has_failed: bool
     entries: list[Entry] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     first_error: Outcome | None = None
     _names: dict[str, Entry] = field(default_factory=dict)
     _inodes: dict[tuple[int, int], str] = field(default_factory=dict)
-    _conflicts: set[str] = field(default_factory=set)
+    _conflicts: dict[str, str] = field(default_factory=dict)
     _bytes: int = 0
 
     @classmethod
@@ -58,7 +56,7 @@ class Plan:
         told, root_url = task.settings.executor, task.settings.taskcluster.root_url.rstrip("/")
         url = f"{root_url}/api/queue/v1/task/{task.run.task_id}"
         limits = told.max_artifacts, told.max_artifacts_bytes
-        return cls(task.log, task.reserved, task.expires, *limits, url, task.outcome is not None)
+        return cls(task.log, task.reserved, task.expires, *limits, url)
 
     def add(self, request: ArtifactRequest, find: Find) -> None:
         """Everything that `request` leads to."""
@@ -129,17 +127,14 @@ class Plan:
         return file
 
     def _again(self, entry: Entry) -> None:
-        """Told once for each name: at the end of the log, if that is what the run fails of."""
         is_same = replace(entry, optional=False) == replace(self._names[entry.name], optional=False)
         if is_same or entry.name in self._conflicts:
             return
-        self._conflicts.add(entry.name)
         text = (
             f"artifact '{entry.name}' is listed more than once in task.payload.artifacts, with different content; "
             f"see {self.definition_url}"
         )
-        if self.first_error or self.has_failed:
-            self.log.error(text)
+        self._conflicts[entry.name] = text
         self.first_error = self.first_error or exception("malformed-payload", text)
 
     def report(self, entry: Entry, path: str) -> None:
@@ -158,6 +153,16 @@ class Plan:
                 self.entries[number] = spoiled
                 if not entry.optional:
                     self.report(spoiled, self.sources[file])
+
+    def hand_over(self, task: Task) -> None:
+        """What became of it; each conflict is told once: here, unless the log ends with it because it decides."""
+        task.entries += self.entries
+        if self.first_error:
+            task.fail(self.first_error)
+        last_line = task.outcome.message if task.outcome else ""
+        for text in self._conflicts.values():
+            if text != last_line:
+                self.log.error(text)
 
     def _fail(self, text: str) -> None:
         self.log.error(f"TASK FAILURE during artifact upload: {text}")

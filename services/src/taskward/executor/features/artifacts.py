@@ -53,6 +53,4 @@ class Artifacts(Feature):
                     plan.add(request, reader.find)
                 collect.save_plan(plan, outbox)
             collect.move_all(plan, reader, outbox, identity.uid, copy=task.keeps_files)
-        task.entries += plan.entries
-        if plan.first_error:
-            task.fail(plan.first_error)
+        plan.hand_over(task)

@@ -56,9 +56,7 @@ class ContainerArtifacts(ContainerFeature):
             collect.save_plan(plan, outbox)
         with Reader(self.engine.as_task(serve(identity.home, task.layout.state_dir, False))) as reader:
             collect.move_all(plan, reader, outbox, identity.uid)
-        task.entries += plan.entries
-        if plan.first_error:
-            task.fail(plan.first_error)
+        plan.hand_over(task)
 
     def _plan(self, plan: Plan, request: ArtifactRequest, archive: Archive) -> None:
         kind: Literal["file", "directory"] = "file" if request.type == "file" else "directory"
