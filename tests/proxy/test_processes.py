@@ -41,7 +41,8 @@ def test_a_request_in_flight_is_finished_before_the_proxy_stops(own_rig: Rig) ->
 
 
 def test_silent_and_idle_connections_do_not_hold_up_the_end(own_rig: Rig) -> None:
-    silent = own_rig.dial()
+    silent, unfinished = own_rig.dial(), own_rig.dial()
+    unfinished.sendall(b"GET /api")
     idle = own_rig.connect()
     idle.request("GET", "/api/queue/v1/x")
     idle.getresponse().read()
@@ -50,6 +51,7 @@ def test_silent_and_idle_connections_do_not_hold_up_the_end(own_rig: Rig) -> Non
     assert own_rig.process.wait(10) == 0
     assert time.monotonic() - started < 5
     silent.close()
+    unfinished.close()
     idle.close()
 
 
