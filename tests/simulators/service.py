@@ -66,3 +66,6 @@ class _Request(listener.Request):
 
     def do_POST(self) -> None:
         self.do_GET()
+
+    def do_PUT(self) -> None:  # noqa: N802 - http.server calls it so
+        self.do_GET()

@@ -1,12 +1,17 @@
 """Lists a run's artifacts and brings them to disk."""
 
+import errno
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from taskward.cli.errors import CommandError
+import requests
+
+from taskward.cli.errors import NotSaved
 from taskward.cli.follow import download
 
 DOWNLOADED: Final = frozenset({"s3", "object", "link"})
@@ -15,11 +20,12 @@ DOWNLOADED: Final = frozenset({"s3", "object", "link"})
 
 @dataclass(frozen=True)
 class Listed:
-    """One artifact of a run."""
+    """One artifact of a run; `problem` is why it could not be saved, or empty."""
 
     name: str
     storage_type: str
     content_type: str
+    problem: str = ""
 
 
 def listed(queue: Any, task_id: str, run_id: int) -> Iterator[Listed]:
@@ -38,19 +44,47 @@ def listed(queue: Any, task_id: str, run_id: int) -> Iterator[Listed]:
 def fetch(queue: Any, task_id: str, run_id: int, name: str, directory: Path) -> int:
     """Saves one artifact below `directory` under its own name; returns its size in bytes.
 
+    It is there whole or not at all: until it is whole it has a hidden name beside its own.
+
     Raises:
-        CommandError: the name would lead out of `directory`, or nothing can be saved there.
+        NotSaved: the name would lead out of `directory`, nothing can be saved there, or it cannot be had.
     """
+    from taskcluster.exceptions import TaskclusterFailure
+
+    target = _place(name, directory)
+    draft = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with draft.open("xb") as stream:
+            size_bytes = download(queue, task_id, run_id, name, stream.write)
+        draft.rename(target)
+    except (requests.RequestException, TaskclusterFailure) as error:
+        raise NotSaved(f"artifact {name!r} cannot be fetched: {_reason(error)}") from error
+    except OSError as error:
+        raise NotSaved(f"artifact {name!r} cannot be saved as {target}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return size_bytes
+
+
+def _place(name: str, directory: Path) -> Path:
+    """Where it will be; the directory for it is made."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
-        raise CommandError(f"artifact {name!r} would be saved outside of {directory}; get it by hand")
+        raise NotSaved(f"artifact {name!r} would be saved outside of {directory}; get it by hand")
     target = directory.joinpath(*parts)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.parent.resolve().is_relative_to(directory.resolve()):
-            raise CommandError(f"artifact {name!r}: a symbolic link leads out of {directory}")
-        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+            raise NotSaved(f"artifact {name!r}: a symbolic link leads out of {directory}")
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
-        raise CommandError(f"artifact {name!r} cannot be saved as {target}: {error.strerror}") from error
-    with os.fdopen(fd, "wb") as stream:
-        return download(queue, task_id, run_id, name, stream.write)
+        raise NotSaved(f"artifact {name!r} cannot be saved as {target}: {error.strerror}") from error
+    return target
+
+
+def _reason(error: Exception) -> str:
+    """Without the signature in an address, which is as good as credentials."""
+    if isinstance(error, requests.HTTPError):
+        return f"{error.response.status_code} {error.response.reason}"
+    return re.sub(r"bewit=[\w%-]+", "bewit=…", str(error))

@@ -7,15 +7,22 @@ exit      meaning
 1         it failed (`run`: the task failed; `verify`: a signature is wrong; `doctor`: a check failed)
 2         wrong usage (`run`: the task ended in an exception)
 3         `run` only: the task was canceled
-64        the configuration must be changed
+64        the configuration must be changed (`run`: wrong usage, too)
+65        `run` only: what the file says is no task, or none that the queue takes
+66        `run` only: the file cannot be read
 69        something that is needed is not there: the worker is not running, Taskcluster does not answer
 70        a service did not behave
-77        the user running the command may not do this
+74        `run` only: something could not be saved or written
+77        the user running the command, or the Taskcluster client, may not do this
 130       interrupted
 ========  ==========================================================================================
 """
 
+from typing import Final
+
 import click
+
+INTERRUPTED: Final = 130
 
 
 class CommandError(click.ClickException):
@@ -30,6 +37,24 @@ class NotConfigured(CommandError):
     exit_code = 64
 
 
+class WrongUsage(CommandError):
+    """Ask in another way."""
+
+    exit_code = 64
+
+
+class BadInput(CommandError):
+    """What a file says must be changed."""
+
+    exit_code = 65
+
+
+class NoInput(CommandError):
+    """A file cannot be read; name another one."""
+
+    exit_code = 66
+
+
 class Unavailable(CommandError):
     """Something that is needed is not there; start it, or try later."""
 
@@ -42,7 +67,13 @@ class Misbehaved(CommandError):
     exit_code = 70
 
 
+class NotSaved(CommandError):
+    """Something could not be written, or had before that; make room, or get it by hand."""
+
+    exit_code = 74
+
+
 class Forbidden(CommandError):
-    """Ask again as another user."""
+    """Ask again as another user, or with other credentials."""
 
     exit_code = 77

@@ -1,31 +1,30 @@
 """``taskward run``: a task from a file, watched to its end."""
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import requests
 
 from taskward.cli import artifacts, connection, taskfile
-from taskward.cli.errors import CommandError, Unavailable
+from taskward.cli.errors import INTERRUPTED, CommandError, NotSaved
 from taskward.cli.follow import LogFollower, RunState
+from taskward.cli.runcommand import RunCommand, queue_id, task_id_of
 
 _COLOURS: Final = {"completed": "green", "failed": "red", "exception": "magenta", "running": "cyan"}
 _CANCELED: Final = 3
 _EXIT: Final = {"completed": 0, "failed": 1, "exception": 2}
 
 
-@click.command()
+@click.command(cls=RunCommand)
 @click.argument("file", type=click.Path(path_type=Path), metavar="TASK.yml")
-@click.option("--queue", "task_queue_id", metavar="ID", help="Task queue, when the file does not name one.")
-@click.option("--task-id", metavar="ID", help="The new task's id, chosen before; by default a new one.")
+@click.option("--queue", "task_queue_id", metavar="ID", callback=queue_id, help="Task queue, when the file names none.")
+@click.option("--task-id", metavar="ID", callback=task_id_of, help="The new task's id; by default a new one.")
 @click.option("--wait/--no-wait", default=True, help="Watch the task to its end (default), or only create it.")
 @click.option(
     "--download",
@@ -50,20 +49,24 @@ def run(
       taskward run task.yml --download out && taskward verify out
       echo '{"command": [["true"]], "maxRunTime": 60}' | taskward run -
 
-    Exit codes: 0 completed, 1 failed, 2 exception, 3 canceled, 69 Taskcluster does not answer, 130 interrupted.
-    """
-    import slugid
-    import taskcluster
+    An artifact that cannot be saved is told, with the reason; the others are saved.
 
-    queue = taskcluster.Queue(connection.options())
-    definition = taskfile.complete(
-        taskfile.read(file), task_queue_id or connection.default_queue(), file.stem, datetime.now(UTC)
-    )
-    task_id = task_id or str(slugid.nice())
-    with _explained():
-        queue.createTask(task_id, definition)
+    \b
+    Exit codes of a task: 0 completed, 1 failed, 2 exception, 3 canceled; 74 completed, but something
+    could not be saved or written.
+    Others: 64 wrong usage or configuration, 65 the definition is none or the queue refuses it,
+    66 the file cannot be read, 69 Taskcluster does not answer (the task, if there is one, goes on),
+    77 credentials or scopes are refused, 130 interrupted.
+    """
+    with connection.explained():
+        queue = connection.queue()
+        definition = taskfile.complete(
+            taskfile.read(file), task_queue_id or connection.default_queue(), file.stem, datetime.now(UTC)
+        )
+        task_id = task_id or connection.new_task_id()
         began = time.monotonic()
-        try:  # from the moment on that its creation is told
+        try:
+            queue.createTask(task_id, definition)
             click.secho(f"task {task_id} created", err=True, bold=True)
             if not wait:
                 click.echo(json.dumps({"taskId": task_id}) if as_json else task_id)
@@ -71,12 +74,17 @@ def run(
             state = _watch(queue, task_id, as_json)
         except KeyboardInterrupt:
             _offer_cancel(queue, task_id)
-            sys.exit(130)
-        found = _collect(queue, task_id, state, target)
+            sys.exit(INTERRUPTED)
+    found, whole = _collect(queue, task_id, state, target)
     if as_json:
         result = {"taskId": task_id, "runId": state.run_id, "state": state.state, "reason": state.reason}
-        click.echo(json.dumps({**result, "seconds": round(time.monotonic() - began, 3), "artifacts": found}, indent=2))
-    sys.exit(_CANCELED if state.reason == "canceled" else _EXIT[state.state])
+        shown = {"seconds": round(time.monotonic() - began, 3), "artifacts": [asdict(each) for each in found]}
+        click.echo(json.dumps({**result, **shown}, indent=2))
+    sys.exit(_exit_code(state) or (0 if whole else NotSaved.exit_code))
+
+
+def _exit_code(state: RunState) -> int:
+    return _CANCELED if state.reason == "canceled" else _EXIT[state.state]
 
 
 def _watch(queue: Any, task_id: str, log_to_stderr: bool) -> RunState:
@@ -97,38 +105,39 @@ def _watch(queue: Any, task_id: str, log_to_stderr: bool) -> RunState:
     return state
 
 
-def _collect(queue: Any, task_id: str, state: RunState, target: Path | None) -> list[dict[str, Any]]:
-    """Lists the artifacts, and saves them when there is a target."""
-    if state.run_id is None:
-        return []
-    found = list(artifacts.listed(queue, task_id, state.run_id))
-    for each in found:
-        size = ""
-        if target and each.storage_type in artifacts.DOWNLOADED:
-            size = f"  {artifacts.fetch(queue, task_id, state.run_id, each.name, target)} bytes"
-        click.echo(f"  {each.storage_type:<9} {each.name}{size}", err=True)
-    return [asdict(each) for each in found]
+def _collect(queue: Any, task_id: str, state: RunState, target: Path | None) -> tuple[Sequence[artifacts.Listed], bool]:
+    """Lists the artifacts, and saves them when there is a target; and whether all that was wanted is there."""
+    found: list[artifacts.Listed] = []
+    try:
+        with connection.explained():
+            for each in artifacts.listed(queue, task_id, state.run_id) if state.run_id is not None else ():
+                found.append(_save(queue, task_id, state.run_id or 0, each, target))
+    except CommandError as error:
+        click.secho(f"the artifacts cannot be listed: {error.message}", err=True, fg="red")
+        return found, not target
+    return found, not any(each.problem for each in found)
+
+
+def _save(queue: Any, task_id: str, run_id: int, each: artifacts.Listed, target: Path | None) -> artifacts.Listed:
+    if not target or each.storage_type not in artifacts.DOWNLOADED:
+        click.echo(f"  {each.storage_type:<9} {each.name}", err=True)
+        return each
+    try:
+        size_bytes = artifacts.fetch(queue, task_id, run_id, each.name, target)
+    except NotSaved as error:
+        click.secho(f"  {each.storage_type:<9} not saved: {error.message}", err=True, fg="red")
+        return replace(each, problem=error.message)
+    click.echo(f"  {each.storage_type:<9} {each.name}  {size_bytes} bytes", err=True)
+    return each
 
 
 def _offer_cancel(queue: Any, task_id: str) -> None:
     click.echo("", err=True)
-    if sys.stdin.isatty() and click.confirm(f"cancel task {task_id}?", default=True, err=True):
-        queue.cancelTask(task_id)
-        click.echo("canceled", err=True)
-    else:
-        click.echo(f"task {task_id} goes on", err=True)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of the services as errors of this command."""
-    from taskcluster.exceptions import TaskclusterConnectionError, TaskclusterRestFailure
-
     try:
-        yield
-    except TaskclusterConnectionError as error:
-        raise Unavailable(f"Taskcluster does not answer: {error.superExc or error}") from error
-    except TaskclusterRestFailure as error:
-        raise CommandError(f"Taskcluster refused: {error}") from error
-    except requests.RequestException as error:
-        raise Unavailable(f"an artifact cannot be fetched: {error}") from error
+        wanted = sys.stdin.isatty() and click.confirm(f"cancel task {task_id}?", default=True, err=True)
+    except click.Abort:  # another Ctrl-C
+        click.echo("", err=True)
+        wanted = False
+    if wanted:
+        queue.cancelTask(task_id)
+    click.echo("canceled" if wanted else f"task {task_id} goes on", err=True)

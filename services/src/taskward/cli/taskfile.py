@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from taskward.cli.errors import CommandError
+from taskward.cli.errors import BadInput, NoInput
 from taskward.core.clock import format_time
 
 _DEADLINE: Final = timedelta(hours=24)
@@ -41,25 +41,28 @@ def read(path: Path) -> Mapping[str, Any]:
     """The table in a YAML or JSON file; ``-`` is standard input.
 
     Raises:
-        CommandError: it cannot be read, or is no table.
+        NoInput: it cannot be read.
+        BadInput: it is no table, or cannot be a task; the text has the line where there is one.
     """
     try:
         text = Path("/dev/stdin" if str(path) == "-" else path).read_text()
         if len(text) > _MAX_BYTES:
-            raise CommandError(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
+            raise BadInput(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CommandError(f"{path}: {error}") from error
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: {error}") from error
     except RecursionError as error:
-        raise CommandError(f"{path}: nested too deeply") from error
+        raise BadInput(f"{path}: nested too deeply") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise CommandError(f"{path}: must be a task definition or a payload, that is a table")
+        raise BadInput(f"{path}: must be a task definition or a payload, that is a table")
     if not isinstance(data.get("metadata", {}), dict):
-        raise CommandError(f"{path}: metadata must be a table (given: {str(data['metadata'])[:_SHOWN]})")
+        raise BadInput(f"{path}: metadata must be a table (given: {str(data['metadata'])[:_SHOWN]})")
     try:
         return json.loads(json.dumps(data, default=_plain))  # type: ignore[no-any-return]  # a dict, as checked above
     except (ValueError, TypeError, RecursionError) as error:
-        raise CommandError(f"{path}: cannot be written as JSON: {error}") from error
+        raise BadInput(f"{path}: cannot be written as JSON: {error}") from error
 
 
 def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: datetime) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from taskward.core.errors import ConfigurationError
 from taskward.core.layout import Layout
 
 _IDENTIFIER: Final = re.compile(r"[a-zA-Z0-9_-]{1,38}")
-_QUEUE_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,38}/[a-z]([-a-z0-9]{0,36}[a-z0-9])?")
+QUEUE_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,38}/[a-z]([-a-z0-9]{0,36}[a-z0-9])?")
+"""``<provisionerId>/<workerType>``."""
+
 _LONGEST_SOCKET_BYTES: Final = 100  # unix(7) has 107, and some sockets have longer names than the keyholder's
 
 
@@ -26,7 +28,7 @@ class WorkerSettings:
     grace_s: int = 60
 
     def __post_init__(self) -> None:
-        if not _QUEUE_ID.fullmatch(self.task_queue_id):
+        if not QUEUE_ID.fullmatch(self.task_queue_id):
             raise ConfigurationError(
                 "task_queue_id: must be <provisionerId>/<workerType>, each of at most 38 letters, digits, - and _ "
                 f"(the workerType lower case), not {self.task_queue_id!r}"
