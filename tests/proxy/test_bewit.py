@@ -22,7 +22,7 @@ def in_s(seconds: int) -> int:
     return int(time.time()) + seconds
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "OPTIONS", "FOO-BAR"])
 @pytest.mark.parametrize("path", ["/bewit", "/bewit/anything//at%2Fall"])
 def test_the_url_in_the_body_comes_back_signed(rig: Rig, method: str, path: str) -> None:
     answer = rig.request(path, method, f"{rig.taskcluster.root_url}/api/queue/v1/x?a=b\n".encode())

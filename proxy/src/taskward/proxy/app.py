@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 
 from taskward.proxy import headers, routes
 from taskward.proxy.bewit import signed_url
@@ -133,10 +134,11 @@ def _own_app(root: RootUrl, vault: Vault) -> Flask:
     app = Flask("taskward.proxy", static_folder=None)
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_OWN_BODY_BYTES
-    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+    for name in ("bewit", "credentials"):
+        for path in (f"/{name}", f"/{name}/<path:_rest>"):
+            app.url_map.add(Rule(path, endpoint=name))  # for any method
 
-    @app.route("/bewit", methods=methods)
-    @app.route("/bewit/<path:_rest>", methods=methods)
+    @app.endpoint("bewit")
     def bewit(_rest: str = "") -> Response:
         """Sign a URL of the root host for a GET by anybody, for an hour or until the credentials end."""
         credentials = vault.get(request.environ[_RUN])
@@ -145,8 +147,7 @@ def _own_app(root: RootUrl, vault: Vault) -> Flask:
         response.headers["Location"] = signed
         return response
 
-    @app.route("/credentials", methods=methods)
-    @app.route("/credentials/<path:_rest>", methods=methods)
+    @app.endpoint("credentials")
     def credentials(_rest: str = "") -> Response:
         """Refuse what the original lets anybody do who reaches its port: replace the credentials."""
         message = "The worker refreshes the credentials itself; a task cannot set them."
