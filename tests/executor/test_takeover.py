@@ -132,6 +132,28 @@ def test_a_failed_run_that_died_in_collecting_stays_failed(bench: Bench, monkeyp
     assert bench.result(run).outcome.state == "failed"
 
 
+def test_an_artifact_that_was_missing_before_the_crash_fails_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.claim(
+        {
+            "command": shell("echo x > b"),
+            "maxRunTime": 900,
+            "artifacts": [{"type": "file", "path": path, "name": f"public/{path}"} for path in ("a", "b")],
+        }
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "move_all", _die)
+        assert bench.start(run).wait() == -9
+
+    assert bench.start(run).wait() == 0
+
+    result = bench.result(run)
+    assert result.outcome.state == "failed"
+    assert result.entries["public/a"].reason == "file-missing-on-worker"
+    assert result.content("public/b") == b"x\n"
+
+
 def test_two_processes_with_one_job_run_the_task_once(bench: Bench, tmp_path: Path) -> None:
     run = bench.claim({"command": shell("echo once"), "maxRunTime": 900})
 

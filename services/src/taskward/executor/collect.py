@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from taskward.core.outbox import Entry
+from taskward.core.outcome import Outcome
 from taskward.executor.ownership import give_to_group, group_id
 from taskward.executor.plan import Plan
 from taskward.executor.reader import Opened, Reader
@@ -36,8 +37,9 @@ def open_outbox(outbox: Path) -> None:
 
 def save_plan(plan: Plan, outbox: Path) -> None:
     """Writes down what is about to be moved, whole or not at all."""
-    draft = outbox / f".{PLAN}"
-    draft.write_text(json.dumps({"entries": [vars(entry) for entry in plan.entries], "sources": plan.sources}))
+    draft, error = outbox / f".{PLAN}", plan.first_error
+    entries, first_error = [vars(entry) for entry in plan.entries], error.to_json() if error else ""
+    draft.write_text(json.dumps({"entries": entries, "sources": plan.sources, "first_error": first_error}))
     draft.chmod(0o600)
     draft.rename(outbox / PLAN)
 
@@ -50,6 +52,7 @@ def load_plan(plan: Plan, outbox: Path) -> bool:
         return False
     plan.entries[:] = [Entry(**entry) for entry in data["entries"]]
     plan.sources.update(data["sources"])
+    plan.first_error = Outcome.from_json(data["first_error"]) if data["first_error"] else None
     return True
 
 
