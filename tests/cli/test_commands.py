@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,36 @@ def test_config_show_tells_where_a_value_comes_from(write_config: WriteConfig) -
     assert f'worker.worker_id = "w-1"  # {file}' in text
     assert "worker.capacity = 1  # default" in text
     assert "a-very-secret-token" not in text
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "said"),
+    [
+        ("gateway", {"port": 99999}, "[gateway] port: must be 0 to 65535, not 99999"),
+        ("gateway", {"port": 60024}, "[gateway] port: 60024 is [proxy] port, too; choose another one"),
+        ("proxy", {"prot": 1}, "[proxy] prot is not a setting; did you mean 'port'?"),
+        ("signer", {"verify_artifacts": "sometimes"}, "has to be one of never, always, not 'sometimes'"),
+        ("executor", {"max_memory_usage_percent": float("nan")}, "max_memory_usage_percent: must be a finite number"),
+        ("taskcluster", {"client_id": ""}, "[taskcluster] client_id: must be the name of a client"),
+    ],
+)
+def test_config_show_refuses_what_up_refuses_and_names_the_users_file(
+    write_config: WriteConfig, place: Path, section: str, given: dict[str, Any], said: str
+) -> None:
+    file = str(write_config(**{"proxy": {"port": 60024}, section: given}))
+    for command in (["config", "show"], ["up", "--detach"]):
+        error = str(CliRunner().invoke(taskward, [*command, "--config", file]).exception)
+        assert said in error
+        assert file in error
+        assert "taskward.toml" not in error
+    assert not (place / "w").exists()  # nothing was made
+
+
+def test_date_where_there_is_none_is_told(write_config: WriteConfig) -> None:
+    file = write_config()
+    file.write_text(file.read_text() + "[keyholder]\nuser_id = 2026-01-01\n")
+    done = _run("config", "show", "--config", str(file))
+    assert (done.returncode, "date has no form in TOML; write it as a string" in done.stderr) == (64, True)
 
 
 def test_schema_is_json_schema() -> None:

@@ -188,7 +188,7 @@ def test_second_interrupt_lets_the_task_go_on(queue: Queue, task: Path) -> None:
         assert process.stderr
         shown = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        while b"cancel task" not in shown and (more := process.stderr.read1()):
+        while b"cancel task" not in shown and (more := os.read(process.stderr.fileno(), 1 << 16)):
             shown += more
         while process.poll() is None:  # between its question and its reading of the answer a signal is not noticed
             process.send_signal(signal.SIGINT)

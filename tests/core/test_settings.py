@@ -47,8 +47,11 @@ def test_sections_that_their_processes_read_are_passed_on() -> None:
         ("images", "registries", {"h": "login"}, "'h' must name the absolute path of a JSON file"),
         ("uploader", "concurrency", 65, "must be 1 to 64"),
         ("uploader", "processes", 0, "must be 1 to 64"),
-        ("claimer", "status_poll_s", float("inf"), "must be more than 0"),
-        ("claimer", "pause_s", float("nan"), "must be more than 0"),
+        ("claimer", "status_poll_s", float("inf"), "must be a finite number"),
+        ("claimer", "pause_s", float("nan"), "must be a finite number"),
+        ("executor", "max_memory_usage_percent", 400, "must be 0 to 100, not 400"),
+        ("executor", "max_log_bytes", -1, "must be 0 or more, not -1"),
+        ("taskcluster", "client_id", "", "must be the name of a client"),
         ("claimer", "renew_before_s", -5.0, "must be more than 0"),
         ("uploader", "storage", "tape", "must be 's3' or 'object'"),
         ("uploader", "signer_url", "http://host:1", "must be https://host:port, not 'http://host:1'"),
@@ -63,7 +66,7 @@ def test_value_that_cannot_be_is_refused_by_file_section_and_key(
 
 
 def test_negative_limits_of_desktops_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"\[executor\] rdp_first_port and rdp_retention_s: must be 0 or more"):
+    with pytest.raises(ConfigurationError, match=r"\[executor\] rdp_retention_s: must be 0 or more"):
         parsed(executor={"rdp_retention_s": -1})
 
 

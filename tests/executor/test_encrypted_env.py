@@ -143,7 +143,7 @@ def test_without_a_key_the_task_is_refused_and_told_who_can_change_that(bench: B
 
 
 def test_off_is_the_default() -> None:
-    told = {"taskcluster": {"root_url": "https://x", "client_id": "", "access_token_file": "/x"},
+    told = {"taskcluster": {"root_url": "https://x", "client_id": "x", "access_token_file": "/x"},
             "worker": {"task_queue_id": "p/q", "worker_group": "g", "worker_id": "w", "state_dir": "/x"}}  # fmt: skip
     assert not Settings.parse(told, "x").executor.enable_encrypted_env
 

@@ -23,7 +23,7 @@ def config() -> None:
 @options.as_json
 @click.option("--origin", is_flag=True, help="Say where each value comes from: variable, file or default.")
 def show(config: Path | None, as_json: bool, origin: bool) -> None:
-    """Print every setting with its value. Secrets are never in it, only paths to them.
+    """Print every setting with its value, if `taskward up` would take them all. Secrets are never in it, only paths.
 
     \b
     Examples:
@@ -34,7 +34,9 @@ def show(config: Path | None, as_json: bool, origin: bool) -> None:
     Exit codes: 0 printed, 64 file or environment cannot be used (the text names the key).
     """
     given = Configuration.read(places.find_config(config), os.environ)
-    sections = resolved.sections(given.settings)
+    settings = given.settings
+    resolved.check(settings)
+    sections = resolved.sections(settings)
     if as_json:
         options.print_json(_with_origin(sections, given) if origin else sections)
     elif origin:
@@ -54,6 +56,7 @@ def supervisord(config: Path | None) -> None:
       taskward config supervisord > /etc/supervisor/conf.d/taskward.conf
     """
     settings = places.load(config)
+    resolved.check(settings)
     click.echo(configuration(settings.layout.state_dir, programs(settings)), nl=False)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from taskward.cli import options, places, redisview
+from taskward.cli import options, places, redisview, resolved
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
 from taskward.cli.programs import executors
 from taskward.core.errors import ConfigurationError, TaskwardError
@@ -94,6 +94,7 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
         return
     try:
         settings = places.load(file)
+        resolved.check(settings)
     except ConfigurationError as error:
         yield Finding("configuration", "failed", str(error))
         return

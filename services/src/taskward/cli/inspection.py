@@ -49,7 +49,7 @@ def generous(task_queue_id: str, payload: Any) -> Settings:
     """The settings of a worker that offers everything, for when it is not known which worker it will be."""
     groups = payload.get("osGroups") if isinstance(payload, dict) else None
     told = {
-        "taskcluster": {"root_url": "https://taskcluster.invalid", "client_id": "", "access_token_file": os.devnull},
+        "taskcluster": {"root_url": "https://taskcluster.invalid", "client_id": "any", "access_token_file": os.devnull},
         "worker": {
             "task_queue_id": task_queue_id,
             "worker_group": "any",

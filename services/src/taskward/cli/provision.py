@@ -23,6 +23,8 @@ def provision(settings: Settings) -> None:
     Raises:
         ConfigurationError: something cannot be made or read; nothing is running yet.
     """
+    resolved.check(settings)
+    resolved.refuse_taken_ports(settings)
     _require_programs()
     if os.geteuid() == 0:
         ensure_accounts()
@@ -32,11 +34,7 @@ def provision(settings: Settings) -> None:
     _secret(settings.taskcluster.access_token_file, settings.layout.access_token, "access_token_file")
     if settings.taskcluster.certificate_file:
         _secret(settings.taskcluster.certificate_file, settings.layout.access_token.with_name("certificate"), "certificate_file")  # fmt: skip  # noqa: E501
-    target = resolved.path_of(settings)
-    draft = target.with_name(f".{target.name}.new")
-    replace(draft, resolved.text(settings), user_of("supervisor"), 0o644)
-    resolved.check(settings, draft)
-    draft.rename(target)
+    replace(resolved.path_of(settings), resolved.text(settings), user_of("supervisor"), 0o644)
 
 
 def replace(path: Path, text: str, owner: str, mode: int) -> None:

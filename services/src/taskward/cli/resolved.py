@@ -5,7 +5,7 @@ It holds no secret and is readable for all; whoever wants to know what a setting
 
 import os
 import socket
-import tomllib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -57,12 +57,31 @@ def text(settings: Settings) -> str:
     return document(sections(settings))
 
 
-def check(settings: Settings, path: Path) -> None:
-    """Lets each process's own reader look at the resolved file `path`.
+def check(settings: Settings) -> None:
+    """Lets each process's own reader look at the resolved configuration; writes nothing that stays.
 
     Raises:
-        ConfigurationError: one of them cannot use it; the text names section and key.
+        ConfigurationError: one of them cannot use it; the text names what it was read from, section and key.
     """
+    found = sections(settings)
+    for name in ("signer", "keyholder", "decrypter"):
+        if "allowed_users" not in _given(settings, name):
+            found[name].pop("allowed_users", None)  # ours, which the first start makes
+    with tempfile.TemporaryDirectory(prefix="taskward-") as place:
+        draft = Path(place) / "taskward.toml"
+        try:
+            draft.write_text(document(found))
+            _read(draft)
+        except TypeError as error:
+            raise ConfigurationError(f"{settings.where}: {error}; write it as a string") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace(str(draft), settings.where)) from error
+    port = found["gateway"]["port"]
+    if port and port in (found["proxy"]["port"], found["proxy"]["container_port"]):
+        raise ConfigurationError(f"{settings.where}: [gateway] port: {port} is [proxy] port, too; choose another one")
+
+
+def _read(path: Path) -> None:
     from taskward.gateway.settings import Settings as GatewaySettings
     from taskward.proxy.errors import StartError
     from taskward.proxy.settings import load as load_proxy
@@ -79,9 +98,18 @@ def check(settings: Settings, path: Path) -> None:
         DecrypterSettings.read(path)
     except (StartError, SettingsError) as error:
         raise ConfigurationError(str(error)) from error
-    taken = _taken_ports(tomllib.loads(path.read_text()))
+
+
+def refuse_taken_ports(settings: Settings) -> None:
+    """Where the worker is about to listen, nobody else does.
+
+    Raises:
+        ConfigurationError: somebody does; the text names section and port.
+    """
+    taken = _taken_ports(sections(settings))
     if taken:
-        raise ConfigurationError(f"{', '.join(taken)}: another program uses that port; choose another one")
+        text = f"{settings.where}: {', '.join(taken)}: another program uses that port; choose another one"
+        raise ConfigurationError(text)
 
 
 def _taken_ports(resolved: Mapping[str, Any]) -> list[str]:

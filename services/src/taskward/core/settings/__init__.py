@@ -4,7 +4,7 @@ Every process reads the file once, at its start. Secrets are never in it, only p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -49,6 +49,8 @@ class Settings:
     uploader: UploaderSettings
     environment: EnvironmentSettings
     others: Mapping[str, Mapping[str, Any]]
+    where: str = field(default="", compare=False)
+    """What they were read from, for errors."""
 
     @property
     def layout(self) -> Layout:
@@ -78,7 +80,7 @@ class Settings:
         refuse_unknown(data, {*SECTIONS, *OTHER_SECTIONS}, where, "section")
         sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in SECTIONS.items()}
         others = {name: data[name] for name in OTHER_SECTIONS if name in data}
-        settings = cls(**sections, others=others)
+        settings = cls(**sections, others=others, where=where)
         if settings.executor.rdp_first_port + settings.worker.capacity > _LAST_PORT:
             raise ConfigurationError(f"{where}: [executor] rdp_first_port: must leave a port for each executor")
         return settings

@@ -1,10 +1,12 @@
 """Tasks, whatever runs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from taskward.core.errors import ConfigurationError
+
+_WHOLE_PERCENT: Final = 100
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,14 @@ class ExecutorSettings:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.rdp_first_port < 0 or self.rdp_retention_s < 0:
-            raise ConfigurationError("rdp_first_port and rdp_retention_s: must be 0 or more")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float) and value < 0:
+                raise ConfigurationError(f"{each.name}: must be 0 or more, not {value}")
+        if self.max_memory_usage_percent > _WHOLE_PERCENT:
+            raise ConfigurationError(
+                f"max_memory_usage_percent: must be 0 to {_WHOLE_PERCENT}, not {self.max_memory_usage_percent}; "
+                "disable_oom_protection switches it off"
+            )
         if not self.rdp_session:
             raise ConfigurationError("rdp_session: must have at least the program")

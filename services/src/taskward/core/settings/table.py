@@ -1,6 +1,7 @@
 """TOML tables as frozen classes: every key known, every value of its type."""
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -69,6 +70,8 @@ def checked(value: Any, hint: Any, where: str) -> Any:
         return Path(value)
     if hint is float and type(value) is int:
         return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"{where}: must be a finite number, not {value!r}")
     if hint == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise ConfigurationError(f"{where}: must be an array of strings, not {value!r}")

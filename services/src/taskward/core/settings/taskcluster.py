@@ -3,8 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from taskward.core.errors import ConfigurationError
+
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9!@/:.+|_-]+")
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,7 @@ class TaskclusterSettings:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"https?://[^/\s]+", self.root_url.rstrip("/")):
             raise ConfigurationError(f"root_url: must be http(s)://host[:port], not {self.root_url!r}")
+        if not _CLIENT_ID.fullmatch(self.client_id):
+            raise ConfigurationError(
+                f"client_id: must be the name of a client (letters, digits and !@/:.+|_-), not {self.client_id!r}"
+            )
