@@ -60,6 +60,12 @@ def test_nothing_of_a_task_survives_it(bench: Bench, escape: str) -> None:
     assert [bench.processes_of(uid) for uid in uids] == [set()]
 
 
+def test_no_task_can_have_all_processes_of_the_machine(bench: Bench) -> None:
+    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+
+    assert bench.run(shell("ulimit -u")).output == [str(pid_max // 4)]
+
+
 def test_a_fork_bomb_meets_its_limit_and_dies_within_a_second(bench: Bench) -> None:
     bench.configure("executor", pids_limit=100)
     run = bench.claim({"command": shell("bomb() { bomb | bomb & }; bomb; sleep 1000"), "maxRunTime": 900})

@@ -110,6 +110,19 @@ def test_memory_that_ran_out_is_told_to_a_task_that_succeeds_all_the_same(yard: 
     assert "Successful task run with exit code: 0" in result.log
 
 
+def test_no_container_can_have_all_processes_of_the_machine(yard: Yard) -> None:
+    run = yard.claim("echo begun; sleep 1000")
+    job = yard.bench.start(run)
+    yard.bench.wait_for_line(run, "begun")
+    (container,) = yard.containers()
+
+    limit = yard.daemon.inspect_container(container["Id"])["HostConfig"]["PidsLimit"]
+    yard.bench.records.abort(run, "canceled")
+
+    assert limit == int(Path("/proc/sys/kernel/pid_max").read_text()) // 4
+    assert job.wait() == 0
+
+
 def test_a_container_that_forks_without_end_is_stopped_by_its_limit(yard: Yard) -> None:
     yard.use(executor={"pids_limit": 30})
     result = yard.run("i=0; while [ $i -lt 60 ]; do sleep 100 & i=$((i+1)); done", maxRunTime=5)

@@ -13,7 +13,7 @@ from typing import Final
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.settings import ExecutorSettings
-from taskward.executor import account, litter, processes, spawn
+from taskward.executor import account, ceiling, litter, processes, spawn
 from taskward.executor.cgroup import Cgroup
 from taskward.executor.engine import Identity, Program, Remains, Usage
 from taskward.executor.errors import EngineFailed
@@ -162,9 +162,14 @@ class NativeEngine:
             change_user=self._is_root and not self._own_rights,
             cgroup=str(version_2 or ""),
             joins=tuple(path for path in entries if path.parent != version_2),
-            most_processes=self._settings.pids_limit if "pids_limit" in self._unlimited and self._is_root else 0,
+            most_processes=self._most_processes(),
             groups=self._supplementary(),
         )
+
+    def _most_processes(self) -> int:
+        """For the limit by user, which costs nothing; as an ordinary user, the worker's own processes would count."""
+        by_cgroup = self._settings.pids_limit and "pids_limit" not in self._unlimited
+        return ceiling.most_processes(self._settings.pids_limit) if self._is_root and not by_cgroup else 0
 
     def _supplementary(self) -> tuple[int, ...]:
         """What the database says, so that any process that works for the run finds the same."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskward.core.settings import DockerSettings, ExecutorSettings
+from taskward.executor.ceiling import most_processes
 from taskward.executor.docker.network import Network
 from taskward.executor.docker.outfit import Bind, Outfit
 from taskward.executor.engine import Program
@@ -73,7 +74,7 @@ def _limits(outfit: Outfit, docker: DockerSettings, limits: ExecutorSettings) ->
         "ShmSize": docker.shm_size_bytes,
         "Memory": limits.memory_limit_bytes,
         "MemorySwap": limits.memory_limit_bytes,
-        "PidsLimit": limits.pids_limit or None,
+        "PidsLimit": most_processes(limits.pids_limit),
         "NanoCpus": round(docker.cpus * 1e9),
         "CpusetCpus": outfit.processors,
         "OomScoreAdj": 500,

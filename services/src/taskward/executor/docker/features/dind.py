@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from taskward.executor.ceiling import most_processes
 from taskward.executor.docker import labels
 from taskward.executor.docker.features.container_feature import ContainerFeature
 from taskward.executor.docker.outfit import Bind
@@ -82,7 +83,7 @@ class Dind(ContainerFeature):
             network=engine.network.name,
             cgroup_parent=engine.cgroup_parent(),
             memory_bytes=limits.memory_limit_bytes,
-            processes=limits.pids_limit,
+            processes=most_processes(limits.pids_limit),
             cpus=docker.cpus,
             processors=engine.outfit.processors,
             shm_size_bytes=docker.shm_size_bytes,
