@@ -14,9 +14,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import taskcluster
 from click.testing import CliRunner, Result
 
+from simulators import listener
 from simulators.service import Call, Service, serving
+from taskward.cli.artifacts import fetch
+from taskward.cli.errors import NotSaved
 from taskward.cli.run import run
 
 TASK_ID = "AAAAAAAAQAaAAAAAAAAAAA"
@@ -104,12 +108,22 @@ def test_result_of_the_task_is_not_lost_with_an_artifact(invoke: Run, queue: Que
     assert [bool(each["problem"]) for each in result["artifacts"]] == [True, False]
 
 
-def test_artifact_that_breaks_off_leaves_the_file_of_before(invoke: Run, queue: Queue, tmp_path: Path) -> None:
-    (tmp_path / "out/public").mkdir(parents=True)
-    (tmp_path / "out/public/a").write_bytes(b"of before")
-    queue.artifacts = {"public/a": 500}
-    assert invoke("--download", str(tmp_path / "out")).exit_code == 74
-    assert saved(tmp_path / "out") == {"public/a": b"of before"}
+class BreakingOff(listener.Request):
+    """Promises more than it sends."""
+
+    def do_GET(self) -> None:
+        self.reply(b"the first", **{"Content-Length": "4096"})
+        self.close_connection = True
+
+
+def test_artifact_that_breaks_off_leaves_the_file_of_before(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public/a").write_bytes(b"of before")
+    with listener.Listener(BreakingOff) as storage:
+        queue = taskcluster.Queue({"rootUrl": f"http://127.0.0.1:{storage.port}"})
+        with pytest.raises(NotSaved, match=r"'public/a' cannot be fetched: .*9 bytes read"):
+            fetch(queue, TASK_ID, 0, "public/a", tmp_path)
+    assert saved(tmp_path) == {"public/a": b"of before"}
 
 
 def test_list_that_cannot_be_had_does_not_hide_the_result(invoke: Run, queue: Queue, tmp_path: Path) -> None:
