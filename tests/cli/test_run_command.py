@@ -112,7 +112,10 @@ class BreakingOff(listener.Request):
     """Promises more than it sends."""
 
     def do_GET(self) -> None:
-        self.reply(b"the first", **{"Content-Length": "4096"})
+        self.send_response(200)
+        self.send_header("Content-Length", "4096")
+        self.end_headers()
+        self.wfile.write(b"the first")
         self.close_connection = True
 
 
