@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from taskward.cli import redisview, supervision
 from taskward.cli.accounts import ensure_accounts, user_of
+from taskward.cli.configuration import Configuration
 from taskward.cli.directories import ensure_directories
 from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.lifeline import SUPERVISOR
@@ -30,6 +31,7 @@ from taskward.cli.supervisor import Process
 from taskward.cli.supervisord import alive_lock
 from taskward.cli.toml import document
 from taskward.cli.worker import Worker
+from taskward.core.errors import ConfigurationError
 from taskward.core.poll import until
 from taskward.core.settings import Settings
 
@@ -110,7 +112,13 @@ class DevWorker:
             _access_file(self.state_dir).unlink(missing_ok=True)
 
     def prepare(self) -> Settings:
-        """The settings; at the first time makes the cluster's state, a client for the worker, and the file."""
+        """The settings, of the file and of the environment.
+
+        At the first time makes the cluster's state, a client for the worker, and the file.
+
+        Raises:
+            ConfigurationError: they cannot be used; or a variable would make it another cluster's worker.
+        """
         if not self.config.exists():
             if user_of("executor") == "root":
                 ensure_accounts()
@@ -122,7 +130,11 @@ class DevWorker:
             root_url = f"http://127.0.0.1:{ports['devcluster']}"
             file = sections(self.state_dir, root_url, self._capacity, gateway=gateway, proxy=proxy)
             replace(self.config, document(file), user_of("supervisor"), 0o644)
-        return Settings.load(self.config)
+        own, settings = Settings.load(self.config), Configuration.read(self.config, os.environ).settings
+        if (settings.layout.state_dir, settings.taskcluster) != (own.layout.state_dir, own.taskcluster):
+            variables = "TASKWARD_WORKER__STATE_DIR and TASKWARD_TASKCLUSTER__…"
+            raise ConfigurationError(f"a development worker has its own directory and Taskcluster: unset {variables}")
+        return settings
 
     def _devcluster(self) -> Devcluster:
         port = int(Settings.load(self.config).taskcluster.root_url.rpartition(":")[2])

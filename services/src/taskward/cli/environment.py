@@ -19,7 +19,9 @@ from taskward.core.settings.table import checked
 
 PREFIX: Final = "TASKWARD_"
 _FROM_FILE: Final = "_file"
-_NOT_SETTINGS: Final = frozenset({"CONFIG", "DIR", "DOCKER_SOCKET", "GATEWAY_PORT", "PORT", "PYTHON", "TAG"})
+_NOT_SETTINGS: Final = frozenset(
+    {"CONFIG", "DIR", "DOCKER_SOCKET", "EXECUTOR_MEMORY", "GATEWAY_PORT", "PORT", "PYTHON", "TAG"}
+)
 """Which file is meant, and what setup and Compose are told."""
 _AS_WRITTEN: Final = (str, str | None, Path, Path | None)
 _LARGEST_BYTES: Final = 1 << 16

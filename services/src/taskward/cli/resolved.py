@@ -3,10 +3,11 @@
 It holds no secret and is readable for all; whoever wants to know what a setting became looks here.
 """
 
+import errno
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -104,25 +105,22 @@ def refuse_taken_ports(settings: Settings) -> None:
     """Where the worker is about to listen, nobody else does.
 
     Raises:
-        ConfigurationError: somebody does; the text names section and port.
+        ConfigurationError: somebody does, or nobody can; the text names section and port.
     """
-    taken = _taken_ports(sections(settings))
-    if taken:
-        text = f"{settings.where}: {', '.join(taken)}: another program uses that port; choose another one"
-        raise ConfigurationError(text)
+    if taken := list(_taken_ports(sections(settings))):
+        raise ConfigurationError(f"{settings.where}: {'; '.join(taken)}; choose another one")
 
 
-def _taken_ports(resolved: Mapping[str, Any]) -> list[str]:
-    taken = []
+def _taken_ports(resolved: Mapping[str, Any]) -> Iterator[str]:
     for name, host in (("gateway", resolved["gateway"]["host"]), ("proxy", "127.0.0.1")):
         port = resolved[name]["port"]
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError:
-                taken.append(f"[{name}] port {port}")
-    return taken
+            except OSError as error:
+                taken = error.errno == errno.EADDRINUSE
+                yield f"[{name}] port {port}: {'another program uses that port' if taken else error.strerror}"
 
 
 def _given(settings: Settings, name: str) -> dict[str, Any]:
