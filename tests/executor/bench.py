@@ -24,6 +24,7 @@ from taskward.core.record import Record, Records
 from taskward.core.settings import Settings
 from taskward.executor.job import Executor
 from taskward.executor.kind import EngineFactory
+from taskward.executor.native import NativeEngine
 from taskward.executor.processes import of_user
 from taskward.executor.sweep import Sweep
 from taskward.executor.watch import AbortReasons
@@ -83,6 +84,10 @@ class Bench:
     def start(self, run: RunId, engine: EngineFactory | None = None) -> "JobProcess":
         """The job process of a run that is claimed."""
         return JobProcess(lambda: self.execute(run, engine))
+
+    def uid_of(self, run: RunId) -> int:
+        """Of the run's user."""
+        return NativeEngine(run, self.layout, self.settings.executor).identity.uid
 
     def execute(self, run: RunId, engine: EngineFactory | None = None) -> None:
         """What the job does; to be called in a process of its own."""

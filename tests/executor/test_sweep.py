@@ -9,7 +9,6 @@ import pytest
 from executor.bench import Bench, shell
 from taskward.core.ids import RunId
 from taskward.executor import account, cgroup
-from taskward.executor.native import NativeEngine
 from taskward.executor.sweep import Sweep
 from taskward.executor.tasklog import TaskLog
 
@@ -31,7 +30,7 @@ def test_after_a_crash_of_everything_nothing_is_left(bench: Bench) -> None:
     run = bench.claim({"command": shell("(setsid sleep 1000 &); mkdir d; echo go; sleep 1000"), "maxRunTime": 900})
     job = bench.start(run)
     bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
-    uid = NativeEngine(run, bench.layout, bench.settings.executor).identity.uid
+    uid = bench.uid_of(run)
     job.kill()
     bench.records.resolved(run)
 

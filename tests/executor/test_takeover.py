@@ -28,7 +28,7 @@ def test_a_run_whose_process_was_killed_is_not_run_again(bench: Bench) -> None:
     )
     first = bench.start(run)
     bench.wait_until(lambda: bench.has_log(run) and "go" in bench.result(run).output)
-    uid = NativeEngine(run, bench.layout, bench.settings.executor).identity.uid
+    uid = bench.uid_of(run)
     first.kill()
 
     assert bench.start(run).wait() == 0
