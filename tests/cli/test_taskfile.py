@@ -121,3 +121,28 @@ def test_artifact_whose_name_is_a_directory_is_told(tmp_path: Path) -> None:
 def _no_queue() -> Any:
     """Nothing is asked before the name is checked."""
     return object()
+
+
+def test_aliases_that_stand_for_more_than_any_memory_holds_are_refused(tmp_path: Path) -> None:
+    levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+    file = tmp_path / "bomb.yml"
+    file.write_text(f"a0: &a0 [{', '.join('x' * 9)}]\n{levels}command: *a8\n")
+
+    with pytest.raises(CommandError, match="stand for more than 1000000 values"):
+        taskfile.read(file)
+
+
+def test_merged_keys_that_stand_for_more_than_any_memory_holds_are_refused(tmp_path: Path) -> None:
+    levels = "".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+    file = tmp_path / "bomb.yml"
+    file.write_text(f"a0: &a0 {{x: 1, y: 2}}\n{levels}")
+
+    with pytest.raises(CommandError, match="stand for more than 1000000 values"):
+        taskfile.read(file)
+
+
+def test_an_alias_is_what_it_stands_for(tmp_path: Path) -> None:
+    file = tmp_path / "task.yml"
+    file.write_text("env: &e {A: '1'}\nextra: {<<: *e, B: '2'}\nmore: [*e, *e]\n")
+
+    assert taskfile.read(file) == {"env": {"A": "1"}, "extra": {"A": "1", "B": "2"}, "more": [{"A": "1"}] * 2}

@@ -1,13 +1,19 @@
 """What a task starts ends with it, and is never more than it may have."""
 
+import ctypes
+import resource
+import struct
 import time
 from pathlib import Path
 
 import pytest
 
-from executor.bench import Bench, shell
+from executor.bench import Bench, JobProcess, shell
 
 pytestmark = pytest.mark.root
+
+CAP_SYS_RESOURCE = 24
+PR_CAPBSET_DROP = 24
 
 
 @pytest.mark.parametrize(
@@ -33,9 +39,33 @@ def test_nothing_of_a_task_survives_it(bench: Bench, escape: str) -> None:
 
 
 def test_no_task_can_have_all_processes_of_the_machine(bench: Bench) -> None:
-    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+    kernel = Path("/proc/sys/kernel")
+    most = [int((kernel / name).read_text()) // 4 for name in ("pid_max", "threads-max")]
 
-    assert bench.run(shell("ulimit -u")).output == [str(pid_max // 4)]
+    assert bench.run(shell("ulimit -u")).output == [str(min(16384, *most))]
+
+
+def test_a_limit_above_what_the_worker_itself_may_have_is_no_obstacle(bench: Bench) -> None:
+    bench.configure("executor", pids_limit=0)
+    run = bench.claim({"command": shell("ulimit -u"), "maxRunTime": 20})
+
+    def as_in_a_container() -> None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (5000, 5000))
+        lose_capability(CAP_SYS_RESOURCE)
+        bench.execute(run)
+
+    assert JobProcess(as_in_a_container).wait() == 0
+    assert bench.result(run).output == ["5000"]
+
+
+def lose_capability(number: int) -> None:
+    """For good, as a container without it: neither this process nor what it starts has it any more."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0
+    header, data = struct.pack("<Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+    assert libc.capget(header, data) == 0
+    low = [value & ~(1 << number) for value in struct.unpack("<3I", data.raw[:12])]
+    assert libc.capset(header, struct.pack("<3I", *low) + data.raw[12:]) == 0
 
 
 def test_a_fork_bomb_meets_its_limit_and_dies_within_a_second(bench: Bench) -> None:

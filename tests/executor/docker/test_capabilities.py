@@ -119,7 +119,7 @@ def test_no_container_can_have_all_processes_of_the_machine(yard: Yard) -> None:
     limit = yard.daemon.inspect_container(container["Id"])["HostConfig"]["PidsLimit"]
     yard.bench.records.abort(run, "canceled")
 
-    assert limit == int(Path("/proc/sys/kernel/pid_max").read_text()) // 4
+    assert 1000 < limit <= int(Path("/proc/sys/kernel/pid_max").read_text()) // 4
     assert job.wait() == 0
 
 

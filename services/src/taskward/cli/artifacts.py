@@ -13,6 +13,7 @@ import requests
 
 from taskward.cli.errors import NotSaved
 from taskward.cli.follow import download
+from taskward.cli.insistence import SILENT, Insistence
 
 DOWNLOADED: Final = frozenset({"s3", "object", "link"})
 """Storage types with content; `reference` leads elsewhere and `error` has none."""
@@ -28,12 +29,12 @@ class Listed:
     problem: str = ""
 
 
-def listed(queue: Any, task_id: str, run_id: int) -> Iterator[Listed]:
+def listed(queue: Any, task_id: str, run_id: int, insistence: Insistence = SILENT) -> Iterator[Listed]:
     """All artifacts, page by page."""
     token: str | None = None
     while True:
         query = {"continuationToken": token} if token else {}
-        page = queue.listArtifacts(task_id, run_id, query=query)
+        page = insistence.ask(lambda query=query: queue.listArtifacts(task_id, run_id, query=query))  # type: ignore[misc] # bound at once
         for each in page["artifacts"]:
             yield Listed(each["name"], each["storageType"], each["contentType"])
         token = page.get("continuationToken")

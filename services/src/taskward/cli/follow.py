@@ -8,6 +8,8 @@ from typing import Any, Final
 import requests
 import urllib3
 
+from taskward.cli.insistence import SILENT, Insistence
+
 LIVE_LOG: Final = "public/logs/live.log"
 BACKING_LOG: Final = "public/logs/live_backing.log"
 """Where the log is, too, once the run is resolved; the only place when the task never started."""
@@ -46,11 +48,11 @@ def state_of(status: Any) -> RunState:
 class LogFollower:
     """The log of one task, each byte once; where the connection breaks it goes on from there.
 
-    `queue` is a client of the `taskcluster` package.
+    `queue` is a client of the `taskcluster` package; `insistence` asks it.
     """
 
-    def __init__(self, queue: Any, task_id: str) -> None:
-        self._queue, self._task_id = queue, task_id
+    def __init__(self, queue: Any, task_id: str, insistence: Insistence = SILENT) -> None:
+        self._queue, self._task_id, self._insistence = queue, task_id, insistence
         self._session = requests.Session()
         self._run_id: int | None = None
         self._offset = 0
@@ -59,12 +61,12 @@ class LogFollower:
         """Each new state of the last run, and the bytes of its log in between; ends with the final state.
 
         A run that is retried by the queue is followed from its beginning. Raises what the `taskcluster` package raises
-        when the queue does not answer after its retries.
+        when the queue does not answer for long.
         """
         shown: RunState | None = None
         pause_s = _FIRST_POLL_S
         while True:
-            state = state_of(self._queue.status(self._task_id)["status"])
+            state = state_of(self._insistence.ask(lambda: self._queue.status(self._task_id))["status"])
             if state != shown:
                 yield state
                 shown, pause_s = state, _FIRST_POLL_S

@@ -3,9 +3,10 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,13 @@ import click
 from taskward.cli import artifacts, connection, taskfile
 from taskward.cli.errors import INTERRUPTED, CommandError, NotSaved
 from taskward.cli.follow import LogFollower, RunState
+from taskward.cli.insistence import Insistence
 from taskward.cli.runcommand import RunCommand, queue_id, task_id_of
 
 _COLOURS: Final = {"completed": "green", "failed": "red", "exception": "magenta", "running": "cyan"}
 _CANCELED: Final = 3
 _EXIT: Final = {"completed": 0, "failed": 1, "exception": 2}
+_INSISTENCE: Final = Insistence(partial(click.secho, err=True, fg="yellow"))
 
 
 @click.command(cls=RunCommand)
@@ -92,7 +95,7 @@ def _watch(queue: Any, task_id: str, log_to_stderr: bool) -> RunState:
     output = sys.stderr.buffer if log_to_stderr else sys.stdout.buffer
     began = time.monotonic()
     state = RunState(None, "unscheduled", "", "")
-    for event in LogFollower(queue, task_id).events():
+    for event in LogFollower(queue, task_id, _INSISTENCE).events():
         if isinstance(event, bytes):
             output.write(event)
             output.flush()
@@ -110,12 +113,16 @@ def _collect(queue: Any, task_id: str, state: RunState, target: Path | None) -> 
     found: list[artifacts.Listed] = []
     try:
         with connection.explained():
-            for each in artifacts.listed(queue, task_id, state.run_id) if state.run_id is not None else ():
+            for each in _listed(queue, task_id, state.run_id):
                 found.append(_save(queue, task_id, state.run_id or 0, each, target))
     except CommandError as error:
         click.secho(f"the artifacts cannot be listed: {error.message}", err=True, fg="red")
         return found, not target
     return found, not any(each.problem for each in found)
+
+
+def _listed(queue: Any, task_id: str, run_id: int | None) -> Iterable[artifacts.Listed]:
+    return () if run_id is None else artifacts.listed(queue, task_id, run_id, _INSISTENCE)
 
 
 def _save(queue: Any, task_id: str, run_id: int, each: artifacts.Listed, target: Path | None) -> artifacts.Listed:

@@ -17,6 +17,8 @@ _DEFINITION_ONLY: Final = frozenset({"payload", "metadata", "taskQueueId", "prov
 _MAX_BYTES: Final = 10 << 20
 _SHOWN: Final = 100
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_MOST_VALUES: Final = 1_000_000
+_TOO_MUCH: Final = f"its aliases stand for more than {_MOST_VALUES} values"
 
 
 class _Loader(yaml.SafeLoader):
@@ -36,6 +38,12 @@ class _Loader(yaml.SafeLoader):
             lines[key.value] = line
         return node
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """What ``<<`` merges."""
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_VALUES:
+            raise yaml.YAMLError(_TOO_MUCH)
+
 
 def read(path: Path) -> Mapping[str, Any]:
     """The table in a YAML or JSON file; ``-`` is standard input.
@@ -49,6 +57,8 @@ def read(path: Path) -> Mapping[str, Any]:
         if len(text) > _MAX_BYTES:
             raise BadInput(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
         data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        if _count(data, {}) > _MOST_VALUES:
+            raise BadInput(f"{path}: {_TOO_MUCH}")
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -94,6 +104,15 @@ def complete(written: Mapping[str, Any], task_queue_id: str, name: str, now: dat
         **given,
         "metadata": metadata | dict(given.get("metadata", {})),
     }
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values it is once each alias is written out, which may be more than any memory holds."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list | set | tuple) else ()
+    if id(value) not in known:
+        known[id(value)] = 1  # one that contains itself is told later
+        known[id(value)] += sum(_count(child, known) for child in children)
+    return known[id(value)]
 
 
 def _plain(value: Any) -> str:

@@ -236,6 +236,8 @@ def _forget_signals() -> None:
 def _limit(most_processes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if most_processes:
-        resource.setrlimit(resource.RLIMIT_NPROC, (most_processes, most_processes))
+        allowed = resource.getrlimit(resource.RLIMIT_NPROC)[1]  # in a container nobody may raise it
+        most = most_processes if allowed == resource.RLIM_INFINITY else min(most_processes, allowed)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJ)

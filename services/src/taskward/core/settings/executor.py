@@ -17,7 +17,7 @@ class ExecutorSettings:
     although membership is as good as being root; see `features/os_groups.py`. A task is aborted when more than
     `max_memory_usage_percent` of the machine's memory is used and less than `min_available_memory_bytes` is left for
     longer than `allowed_high_memory_duration_s`, unless `disable_oom_protection`.
-    Without `pids_limit` a task may have a quarter of the machine's process numbers (``kernel.pid_max``).
+    Without `pids_limit` a task may have a quarter of the processes that the kernel can have, at most 16384.
     `max_artifacts_bytes` counts all files of a run together, holes of sparse ones included: they are sent, too.
     `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
     A task during which less than `min_free_disk_bytes` is left there is aborted, and loses its files.
