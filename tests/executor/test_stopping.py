@@ -1,4 +1,5 @@
 import os
+import shutil
 import re
 import signal
 import time
@@ -95,6 +96,17 @@ def test_a_task_that_fills_the_disk_is_ended_and_loses_its_files(bench: Bench) -
     assert "bytes were left on the worker's disk ([executor] min_free_disk_bytes)" in result.log
     assert result.entries == {}
     assert not bench.layout.task_directory(result.record.run).exists()
+
+
+def test_of_a_log_that_has_filled_the_disk_the_beginning_stays(bench: Bench) -> None:
+    enough = shutil.disk_usage(bench.state_dir).free - (2 << 30)
+    bench.configure("executor", min_free_disk_bytes=enough, required_disk_space_bytes=0, max_log_bytes=0)
+    result = bench.run(shell("echo beginning; fallocate -l 5G /dev/stdout; sleep 1000"))
+
+    assert result.outcome.state == "failed"
+    assert "beginning" in result.log
+    assert "only the first 1048576 bytes of the log are left, for lack of room" in result.log
+    assert len(result.log_bytes) < (1 << 20) + 2000
 
 
 def test_a_redis_that_is_away_does_not_disturb_the_task(bench: Bench) -> None:

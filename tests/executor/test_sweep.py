@@ -138,3 +138,16 @@ def test_on_a_full_disk_tasks_of_dead_processes_go_before_redis_is_asked(bench: 
     bench.server.start()
 
     assert not home.exists()
+
+
+def test_on_a_full_disk_logs_of_dead_processes_are_cut_before_redis_is_asked(bench: Bench) -> None:
+    run = bench.claim({"command": shell("head -c 3000000 /dev/zero; echo; echo begun; sleep 1000"), "maxRunTime": 900})
+    job = bench.start(run)
+    bench.wait_until(lambda: bench.has_log(run) and "begun" in bench.result(run).output)
+    bench.configure("executor", min_free_disk_bytes=1 << 60)
+    log = bench.layout.log_directory(run) / "live.log"
+    job.kill()
+
+    Sweep(bench.settings, bench.records).relieve()
+
+    assert log.stat().st_size == 1 << 20

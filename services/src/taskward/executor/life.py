@@ -21,6 +21,7 @@ from taskward.executor.features.chain_of_trust import ChainOfTrust
 from taskward.executor.features.feature import Feature, admit
 from taskward.executor.kind import Kind
 from taskward.executor.mounts.store import Store
+from taskward.executor.pastlogs import KEPT_OF_LOG_BYTES
 from taskward.executor.payload import PayloadRefused
 from taskward.executor.report import tell_problems
 from taskward.executor.task import UNREAD, Task
@@ -161,6 +162,8 @@ class Life:
         self._task.fail(shortage)
         self._started = [feature for feature in self._started if not feature.publishes]
         self._attempt(self._task.engine.remove)
+        if self._shortage() and self._task.log.cut(KEPT_OF_LOG_BYTES):
+            self._task.log.warn(f"only the first {KEPT_OF_LOG_BYTES} bytes of the log are left, for lack of room")
 
     def _run(self) -> None:
         task = self._task

@@ -1,6 +1,8 @@
 """Logs of runs that are over: they stay a while for their readers, unless the next task needs the room."""
 
+import contextlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -15,6 +17,9 @@ from taskward.executor.traces import runs_in
 
 KEEP_LOGS_S: Final = 60.0
 """How long the log of a run that is over can still be read here; the queue has it as an artifact."""
+
+KEPT_OF_LOG_BYTES: Final = 1 << 20
+"""What is left of a log that has filled the disk."""
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +36,16 @@ def remove(layout: Layout, runs: Iterable[RunId], older_than_s: float) -> None:
         if time.time() - written >= older_than_s:
             unprotect(log)
             remove_tree(directory)
+
+
+def cut_all(layout: Layout) -> None:
+    """Where nothing runs any more and the disk is full: of each log only the beginning stays."""
+    for run in runs_in(layout.logs):
+        log = layout.log_directory(run) / LOG_FILE
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size > KEPT_OF_LOG_BYTES:
+                unprotect(log)
+                os.truncate(log, KEPT_OF_LOG_BYTES)
 
 
 def make_room(layout: Layout, records: Records, required_bytes: int) -> None:

@@ -60,6 +60,8 @@ class Sweep:
         for run in runs_in(self._layout.tasks):
             _logger.warning("removed, since the disk is full", extra={"run": run.key})
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
+        if shutil.disk_usage(self._layout.state_dir).free < least:
+            pastlogs.cut_all(self._layout)
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
