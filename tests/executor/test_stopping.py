@@ -1,6 +1,6 @@
 import os
-import shutil
 import re
+import shutil
 import signal
 import time
 from typing import Any
@@ -101,7 +101,8 @@ def test_a_task_that_fills_the_disk_is_ended_and_loses_its_files(bench: Bench) -
 def test_of_a_log_that_has_filled_the_disk_the_beginning_stays(bench: Bench) -> None:
     enough = shutil.disk_usage(bench.state_dir).free - (2 << 30)
     bench.configure("executor", min_free_disk_bytes=enough, required_disk_space_bytes=0, max_log_bytes=0)
-    result = bench.run(shell("echo beginning; fallocate -l 5G /dev/stdout; sleep 1000"))
+    fill = 'python3 -c "import os; os.posix_fallocate(1, 0, 5 << 30)"'
+    result = bench.run(shell(f"echo beginning; {fill}; sleep 1000"))
 
     assert result.outcome.state == "failed"
     assert "beginning" in result.log
