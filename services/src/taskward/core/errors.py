@@ -38,7 +38,16 @@ class TaskclusterError(TaskwardError):
 
 
 class Unreachable(TaskclusterError):
-    """No usable answer (network, 5xx, 429, time-out), after all retries; the call may or may not have happened."""
+    """No usable answer (network, 5xx, 429, time-out), after all retries; the call may or may not have happened.
+
+    Attributes:
+        status: of the answer that is of no use; 0 when there was none.
+        retry_after_s: before which the service does not want to be asked again.
+    """
+
+    def __init__(self, message: str, status: int = 0, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.status, self.retry_after_s = status, retry_after_s
 
 
 class Refused(TaskclusterError):

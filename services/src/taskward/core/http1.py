@@ -34,11 +34,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said; `whole` is false when there was more than was wanted."""
+    """What a server said; `whole` is false when there was more than was wanted, `retry_after` as it stood there."""
 
     status: int
     content: bytes
     whole: bool
+    retry_after: str = ""
 
 
 def head(method: str, target: str, fields: Mapping[str, str]) -> bytes:
@@ -95,7 +96,7 @@ class Connection:
                 raise http.client.IncompleteRead(content, response.length)
             whole = response.isclosed() or (response.will_close and len(content) < most_bytes)
             self.usable = response.isclosed() and not response.will_close
-            return Answer(response.status, content, whole)
+            return Answer(response.status, content, whole, response.headers.get("Retry-After", "").strip())
 
     def is_stale(self) -> bool:
         """Whether the other side has closed it, or talks unasked, since the last answer."""

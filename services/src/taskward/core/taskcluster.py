@@ -7,28 +7,25 @@ is not on a worker's path uses it. Credentials are given with each call, since a
 import base64
 import http.client
 import json
-import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 from taskward.core import hawk
 from taskward.core.errors import Conflict, Refused, Unreachable
 from taskward.core.http1 import Answer, Line, Origin, Pool, head
 from taskward.core.nesting import shallow
-
-T = TypeVar("T")
+from taskward.core.retries import retried, wished_s
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 _JSON: Final = "application/json"
 _RETRIED: Final = frozenset({408, 425, 429})
-_FIRST_PAUSE_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 20.0
+_TELL_WHEN: Final = frozenset({429, 503})
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Taskcluster:
     def call(self, method: str, service: str, path: str, credentials: Credentials | None = None,
              body: Mapping[str, Any] | None = None, *, timeout_s: float | None = None,
              give_up_after_s: float | None = None, line: Line | None = None) -> dict[str, Any]:  # fmt: skip
-        """The JSON answer of ``/api/<service>/v1/<path>``; retried while nothing was decided.
+        """The JSON answer of ``/api/<service>/v1/<path>``; retried while nothing was decided, as the service wishes.
 
         Args:
             method: HTTP method.
@@ -113,7 +110,8 @@ class Taskcluster:
             answer = self._ask(method, head(method, url[len(self.root_url) :], fields) + content, timeout_s, line)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"{method} {url}: {type(error).__name__}: {error}") from error
-        return _decode(f"{method} {url}", answer.status, answer.content)
+        wait_s = wished_s(answer.retry_after) if answer.status in _TELL_WHEN else 0.0
+        return _decode(f"{method} {url}", answer.status, answer.content, wait_s)
 
     def _ask(self, method: str, request: bytes, timeout_s: float, line: Line | None) -> Answer:
         connection = self._pool.take(self._origin)
@@ -126,41 +124,28 @@ class Taskcluster:
             self._pool.give_back(self._origin, connection)
 
 
-def retried(attempt: Callable[[], T], deadline: float, stop: threading.Event) -> T:
-    """`attempt`, again after growing pauses with jitter while it raises `Unreachable`, until `deadline` (monotonic)."""
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return attempt()
-        except Unreachable:
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-            if time.monotonic() + wait_s > deadline or stop.wait(wait_s):
-                raise
-
-
 def segment(text: str) -> str:
     """One part of a path, quoted whole."""
     return quote(text, safe="")
 
 
-def _decode(what: str, status: int, text: bytes) -> dict[str, Any]:
+def _decode(what: str, status: int, text: bytes, retry_after_s: float = 0.0) -> dict[str, Any]:
     """A service of Taskcluster answers every call with a JSON object, or with nothing when it has done it (204).
 
     Anything else comes from what stands between (a load balancer, a gateway, a sign-in page): nothing was decided.
     """
     if len(text) > MAX_ANSWER_BYTES:
-        raise Unreachable(f"{what}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        raise Unreachable(f"{what}: the answer is larger than {MAX_ANSWER_BYTES} bytes", status)
     try:
         data = json.loads(shallow(text)) if text.strip() else None
     except (ValueError, RecursionError):
         data = None
     if 300 <= status < 400:
-        raise Unreachable(f"{what}: {status}: a redirect, which no call here leads to: is the root URL right?")
+        raise Unreachable(f"{what}: {status}: a redirect, which no call here leads to: is the root URL right?", status)
     if status < 300 and not text.strip():
         return {}
     if status >= 500 or status in _RETRIED or not isinstance(data, dict):
-        raise Unreachable(f"{what}: {status}: {text[:200]!r}")
+        raise Unreachable(f"{what}: {status}: {text[:200]!r}", status, retry_after_s)
     if status < 300:
         return data
     kind = Conflict if status == 409 else Refused
