@@ -1,6 +1,7 @@
 """`taskward verify` against what a real signer made, and against what an attacker makes of it."""
 
 import base64
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from signer import processes
-from signer.simulated_queue import running_taskcluster
+from signer.simulated_queue import SimulatedTaskcluster, running_taskcluster
 from taskward.cli.errors import Unavailable
 from taskward.cli.verify import VerificationReport, verify, verify_directory
 from taskward.signer.client import SignerClient
@@ -23,11 +24,12 @@ DOCUMENT = "public/chain-of-trust.json"
 SIGNATURE = "public/chain-of-trust.json.sig"
 CERTIFICATE = "public/logs/certificate.json.gpg"
 PROVENANCE = "public/provenance.intoto.json"
+LOG = "public/logs/live_backing.log"
 
 
 @pytest.fixture(scope="module")
 def signed() -> Iterator[Path]:
-    """A directory with `run/` as downloaded, `public/` with the keys, and `keys/` with the private ones."""
+    """A directory with the downloads `run/` and `other/`, `public/` with the keys, `keys/` with the private ones."""
     with processes.short_directory() as directory:
         _sign(directory)
         yield directory
@@ -37,15 +39,19 @@ def _sign(directory: Path) -> None:
     with running_taskcluster() as taskcluster:
         config = processes.write_config(directory, taskcluster.root_url)
         with processes.keyholder(config), processes.signer(config):
-            task = taskcluster.create_task({"chainOfTrust": True, "generateCertificate": True})
-            artifacts = [task.upload("public/a.txt", b"ay"), task.upload("public/build/b c.bin", b"\0\1")]
-            client = SignerClient(directory / "signer.sock")
-            documents = client.certify(task.task_id, 0, taskcluster.run_credentials(task), artifacts)
+            for name in ("run", "other"):
+                _download(directory / name, taskcluster, SignerClient(directory / "signer.sock"))
+
+
+def _download(target: Path, taskcluster: SimulatedTaskcluster, client: SignerClient) -> None:
+    task = taskcluster.create_task({"chainOfTrust": True, "generateCertificate": True})
+    artifacts = [task.upload("public/a.txt", b"ay"), task.upload("public/build/b c.bin", b"\0\1")]
+    documents = client.certify(task.task_id, 0, taskcluster.run_credentials(task), artifacts)
     for document in documents:
-        put(directory / "run", document.name, document.content)
+        put(target, document.name, document.content)
     for name, (_, content) in task.artifacts.items():
-        put(directory / "run", name, content)
-    put(directory / "run", "public/logs/live_backing.log", b"goes on after signing")
+        put(target, name, content)
+    put(target, LOG, b"goes on after signing")
 
 
 @pytest.fixture
@@ -77,6 +83,11 @@ def command(*arguments: str | Path) -> Result:
     return CliRunner().invoke(verify, [str(argument) for argument in arguments])
 
 
+def key_options(signed: Path) -> list[str | Path]:
+    names = {"--openpgp-key": "openpgp.asc", "--ed25519-key": "ed25519.pub", "--dsse-key": "dsse.pub"}
+    return [word for option, name in names.items() for word in (option, signed / "public" / name)]
+
+
 def bad(report: VerificationReport) -> dict[str, str]:
     return {check.subject: check.message for check in report.checks if not check.ok}
 
@@ -103,17 +114,7 @@ def test_command_exits_0_with_the_run_named(signed: Path, run: Path) -> None:
 
 def test_command_reports_json_and_exits_1_for_a_changed_artifact(signed: Path, run: Path) -> None:
     put(run, "public/a.txt", b"changed")
-    keys = signed / "public"
-    result = command(
-        run,
-        "--json",
-        "--openpgp-key",
-        keys / "openpgp.asc",
-        "--ed25519-key",
-        keys / "ed25519.pub",
-        "--dsse-key",
-        keys / "dsse.pub",
-    )
+    result = command(run, "--json", *key_options(signed))
     report = json.loads(result.output)
     assert result.exit_code == 1
     assert not report["ok"]
@@ -173,8 +174,21 @@ def test_without_keys_and_without_a_worker_nothing_is_good(
     assert "no key was given, and this machine has none" in result.output
 
 
-def test_command_exits_2_for_a_key_that_is_none(tmp_path: Path) -> None:
-    assert command(tmp_path, "--ed25519-key", "AAAA").exit_code == 2
+@pytest.mark.parametrize("option", ["--openpgp-key", "--ed25519-key", "--dsse-key"])
+@pytest.mark.parametrize("content", [b"", b"AAAA", b"\xff\0"])
+def test_command_exits_2_for_a_key_that_is_none(run: Path, tmp_path: Path, option: str, content: bytes) -> None:
+    (tmp_path / "key").write_bytes(content)
+    result = command(run, option, tmp_path / "key")
+    assert result.exit_code == 2
+    assert "key" in result.output
+
+
+def test_command_exits_2_for_two_openpgp_keys_in_one_file(signed: Path, run: Path, tmp_path: Path) -> None:
+    both = (signed / "public/openpgp.asc").read_bytes() + stranger_s(["--armor", "--export"])
+    (tmp_path / "keys.asc").write_bytes(both)
+    result = command(run, "--openpgp-key", tmp_path / "keys.asc")
+    assert result.exit_code == 2
+    assert "exactly one OpenPGP public key, it holds 2" in result.output
 
 
 def test_a_document_without_a_key_to_check_it_fails(check: Checker) -> None:
@@ -255,7 +269,7 @@ def test_trailing_blanks_are_not_taken_for_content(check: Checker, run: Path) ->
 
 def test_a_stranger_s_clear_signature_is_refused(check: Checker, run: Path) -> None:
     body = (run / DOCUMENT).read_bytes()
-    put(run, ASC, clear_signed_by_a_stranger(body))
+    put(run, ASC, stranger_s(["--clearsign"], body))
     assert ASC in bad(check())
 
 
@@ -264,6 +278,53 @@ def test_documents_about_different_things_do_not_pass(check: Checker, run: Path,
     other["artifacts"]["public/a.txt"]["sha256"] = "0" * 64
     resign(signed, run, json.dumps(other).encode())
     assert bad(check())["documents"] == "the documents differ in artifacts"
+
+
+@pytest.mark.parametrize(
+    ("name", "elsewhere"),
+    [(ASC, "public/logs/chainOfTrust.json.asc"), (CERTIFICATE, "public/certificate.json.gpg")],
+)
+def test_another_task_s_document_is_refused_under_either_name(
+    check: Checker, signed: Path, run: Path, name: str, elsewhere: str
+) -> None:
+    put(run, elsewhere, (run / name).read_bytes())
+    assert check(complete=True).ok  # the same document twice does no harm
+
+    shutil.copy(signed / "other" / name, run / name)
+    assert bad(check())["documents"].startswith("the documents differ in ")
+    (run / name).rename(run / "aside")
+    (run / elsewhere).rename(run / name)
+    (run / "aside").rename(run / elsewhere)
+    assert bad(check())["documents"].startswith("the documents differ in ")
+
+
+def test_another_task_s_document_is_refused_without_any_other_form(check: Checker, signed: Path, run: Path) -> None:
+    for name in (DOCUMENT, SIGNATURE, CERTIFICATE, PROVENANCE):
+        (run / name).unlink()
+    (run / ASC).rename(run / "public/logs/chainOfTrust.json.asc")
+    shutil.copy(signed / "other" / ASC, run / ASC)
+    assert set(bad(check(ed25519_keys=[], dsse_keys=[]))) == {"documents"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("OpenPGP", (ASC, CERTIFICATE)), ("ed25519", (DOCUMENT, SIGNATURE)), ("DSSE", (PROVENANCE,))],
+)
+def test_a_given_key_demands_a_document_of_its_kind(
+    check: Checker, signed: Path, run: Path, kind: str, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        (run / name).unlink()
+    assert list(bad(check())) == [f"{kind} key"]
+    assert names[0] in bad(check())[f"{kind} key"]
+    result = command(run, *key_options(signed))
+    assert result.exit_code == 1
+    assert f"BAD     {kind} key: was given, but no document for it is there" in result.output
+
+
+def test_one_openpgp_document_is_enough_for_its_key(check: Checker, run: Path) -> None:
+    (run / CERTIFICATE).unlink()
+    assert check(complete=True).ok
 
 
 def test_a_key_given_twice_is_refused_although_the_signature_is_good(check: Checker, run: Path, signed: Path) -> None:
@@ -302,6 +363,59 @@ def test_a_fifo_does_not_hang_the_verifier(check: Checker, run: Path) -> None:
     assert bad(check())["public/a.txt"] == "not a regular file"
 
 
+def test_a_directory_in_place_of_an_artifact_is_refused(check: Checker, run: Path) -> None:
+    (run / "public/a.txt").unlink()
+    (run / "public/a.txt").mkdir()
+    assert bad(check()) == {"public/a.txt": "certified, but what is there is not a file"}
+    assert not check(complete=True).ok
+    assert check().absent == ("public/a.txt",)
+
+
+def test_a_directory_in_place_of_a_document_is_refused(check: Checker, run: Path) -> None:
+    (run / ASC).unlink()
+    (run / ASC).mkdir()
+    assert bad(check()) == {ASC: "not a regular file"}
+
+
+def test_a_log_that_goes_on_after_signing_is_listed_as_unchecked(signed: Path, run: Path) -> None:
+    put(run, LOG, b"evil")
+    report = json.loads(command(run, "--json", *key_options(signed)).output)
+    assert report["ok"]
+    assert report["unchecked"] == [LOG]
+    assert f"unchecked  {LOG}: no signature covers it" in command(run, *key_options(signed)).output
+
+
+def test_without_logs_nothing_is_unchecked(check: Checker, run: Path) -> None:
+    (run / LOG).unlink()
+    assert check().unchecked == ()
+
+
+def test_a_log_that_is_a_link_is_refused(check: Checker, run: Path) -> None:
+    (run / LOG).unlink()
+    (run / LOG).symlink_to("/etc/passwd")
+    assert bad(check()) == {LOG: "neither a regular file nor a directory that can be read"}
+    assert check().unchecked == ()
+
+
+def test_a_file_in_a_directory_with_the_name_of_a_log_is_refused(check: Checker, run: Path) -> None:
+    (run / LOG).unlink()
+    put(run, f"{LOG}/extra.sh", b"rm -rf /")
+    assert bad(check()) == {f"{LOG}/extra.sh": "not certified by the documents"}
+
+
+def test_a_directory_that_cannot_be_read_is_refused(check: Checker, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "public/closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> object:  # root reads every directory, so the system's refusal has to be simulated
+        if str(path).endswith("/closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert bad(check()) == {"public/closed": "neither a regular file nor a directory that can be read"}
+
+
 def test_an_absent_artifact_is_listed_and_refused_only_on_demand(check: Checker, run: Path) -> None:
     (run / "public/a.txt").unlink()
     assert check().ok
@@ -315,12 +429,13 @@ def test_another_task_or_run_is_refused(check: Checker) -> None:
     assert check(task_id=check().task_id, run_id=0).ok
 
 
-def clear_signed_by_a_stranger(body: bytes) -> bytes:
+def stranger_s(words: list[str], content: bytes = b"") -> bytes:
+    """What gpg answers to somebody with another key of the same name."""
     with processes.short_directory() as home:
         gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", ""]
         make = [*gpg, "--quick-gen-key", "taskward chain of trust", "ed25519", "sign", "never"]
         subprocess.run(make, check=True, capture_output=True)
-        done = subprocess.run([*gpg, "--clearsign"], input=body, check=True, capture_output=True)
+        done = subprocess.run([*gpg, *words], input=content, check=True, capture_output=True)
         subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
         return done.stdout
 

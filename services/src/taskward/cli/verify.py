@@ -9,14 +9,13 @@ import click
 from taskward.cli import options
 from taskward.cli.errors import CommandError
 from taskward.cli.publickeys import signing_keys
-from taskward.cli.verify_claims import VerificationError
 from taskward.cli.verify_directory import (
     Check,
     NothingToVerifyError,
     VerificationReport,
     verify_directory,
 )
-from taskward.cli.verify_signatures import public_key
+from taskward.cli.verify_signatures import UnusableKeyError, public_key
 from taskward.core.errors import TaskwardError
 
 __all__ = ["Check", "VerificationReport", "verify", "verify_directory"]
@@ -33,7 +32,7 @@ class _Ed25519Key(click.ParamType[str]):
         try:
             text = Path(value).read_text(encoding="ascii") if Path(value).is_file() else value
             public_key(text)
-        except (OSError, UnicodeDecodeError, VerificationError) as error:
+        except (OSError, UnicodeDecodeError, UnusableKeyError) as error:
             self.fail(f"neither a key nor a file with one: {error}", param, ctx)
         return text.strip()
 
@@ -79,8 +78,12 @@ def verify(
 
     DIRECTORY holds them under their artifact names (DIRECTORY/public/chain-of-trust.json, …). Every signed
     document there has to be good and say the same, and every other file has to be as certified. Take the keys
-    from the worker's operator, never from the same place as the artifacts. Without any key, those of the worker
-    on this machine are taken.
+    from the worker's operator, never from the same place as the artifacts. For each kind of key that you give, at
+    least one document has to be there. Without any key, those of the worker on this machine are taken, for the
+    documents that are there.
+
+    Logs that are published after signing, like public/logs/live_backing.log, are listed as unchecked: no signature
+    covers them. The log that was signed is public/logs/certified.log.
 
     Exit codes: 0 everything holds, 1 something does not, 2 there was nothing to verify or a key is unusable.
 
@@ -90,7 +93,8 @@ def verify(
       taskward verify build --ed25519-key ed25519.pub --openpgp-key openpgp.asc --dsse-key dsse.pub
       taskward verify build --ed25519-key kni6ts7z/MRkvs7i6+SF/T6UWj0hAJoHEcrgHB8BBR0= --complete --json
     """
-    if not (openpgp_key or ed25519_keys or dsse_keys):
+    explicit = bool(openpgp_key or ed25519_keys or dsse_keys)
+    if not explicit:
         openpgp_key, ed25519_keys, dsse_keys = _keys_here(config)
     elif config:
         raise click.UsageError("--config names the worker whose keys are taken: give no other keys with it")
@@ -100,11 +104,12 @@ def verify(
             openpgp_key,
             ed25519_keys,
             dsse_keys,
+            every_key=explicit,
             task_id=task_id,
             run_id=run_id,
             complete=complete,
         )
-    except (NothingToVerifyError, VerificationError) as error:
+    except (NothingToVerifyError, UnusableKeyError) as error:
         click.echo(f"taskward verify: {error}", err=True)
         sys.exit(_EXIT_UNUSABLE)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
@@ -127,6 +132,10 @@ def _keys_here(config: Path | None) -> tuple[Path | None, tuple[str, ...], tuple
 def _text(report: VerificationReport) -> str:
     lines = [_line(check) for check in report.checks]
     lines += [f"{click.style('absent', fg='yellow')}  {_printable(name)}" for name in report.absent]
+    lines += [
+        f"{click.style('unchecked', fg='yellow')}  {_printable(name)}: no signature covers it"
+        for name in report.unchecked
+    ]
     if report.ok:
         verdict = click.style(f"verified: task {report.task_id}, run {report.run_id}", fg="green", bold=True)
     else:

@@ -2,28 +2,19 @@
 
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from taskward.cli.verify_claims import (
-    Claim,
-    VerificationError,
-    claim_of_certificate,
-    claim_of_chain_of_trust,
-    claim_of_statement,
-)
-from taskward.cli.verify_signatures import check_ed25519, open_clear_signed, open_dsse, read_key_file
+from taskward.cli.verify_claims import Claim, VerificationError
+from taskward.cli.verify_documents import DOCUMENT_NAMES, DOCUMENTS, Document, TrustedKeys, open_plain_file
+from taskward.cli.verify_signatures import imported_key, public_key
 
-_CLEAR_SIGNED: Final = ("public/chainOfTrust.json.asc", "public/logs/chainOfTrust.json.asc")
-_DOCUMENT: Final = "public/chain-of-trust.json"
-_DETACHED: Final = "public/chain-of-trust.json.sig"
-_CERTIFICATES: Final = ("public/logs/certificate.json.gpg", "public/certificate.json.gpg")
-_PROVENANCE: Final = "public/provenance.intoto.json"
 _LOGS: Final = frozenset({"public/logs/live.log", "public/logs/live_backing.log", "public/logs/terminal_bulk.log.gz"})
-_MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
+_NOT_CERTIFIED: Final = "not certified by the documents"
+_NO_FILE: Final = "neither a regular file nor a directory that can be read"
 
 
 class NothingToVerifyError(Exception):
@@ -41,36 +32,33 @@ class Check:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What was found; `ok` only if every check holds. `absent` names certified artifacts that are not there."""
+    """What was found; `ok` only if every check holds.
+
+    `absent` names certified artifacts that are not there as plain files, `unchecked` the files there that nobody
+    signed and nobody refuses: logs that are published after signing. Do not trust what they say.
+    """
 
     task_id: str | None
     run_id: int | None
     checks: tuple[Check, ...]
     absent: tuple[str, ...]
+    unchecked: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether everything that is there may be trusted."""
+        """Whether everything that is there may be trusted, except for what is `unchecked`."""
         return all(check.ok for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`: ``{"ok", "taskId", "runId", "checks": [{subject, ok, message}], "absent": [name]}``."""
+        """For `--json`: ``{ok, taskId, runId, checks: [{subject, ok, message}], absent, unchecked}``, both of names."""
         return {
             "ok": self.ok,
             "taskId": self.task_id,
             "runId": self.run_id,
             "checks": [vars(check) for check in self.checks],
             "absent": list(self.absent),
+            "unchecked": list(self.unchecked),
         }
-
-
-@dataclass(frozen=True)
-class TrustedKeys:
-    """The keys that a signature has to be by; a document whose kind has no key here fails."""
-
-    openpgp: bytes | None
-    ed25519: tuple[str, ...]
-    dsse: tuple[str, ...]
 
 
 def verify_directory(
@@ -79,6 +67,7 @@ def verify_directory(
     ed25519_keys: Sequence[str] = (),
     dsse_keys: Sequence[str] = (),
     *,
+    every_key: bool = True,
     task_id: str | None = None,
     run_id: int | None = None,
     complete: bool = False,
@@ -87,83 +76,49 @@ def verify_directory(
 
     Every signed document found has to be good, all of them have to say the same, and every file has to have the
     stated hash; logs that go on after signing are the exception. Symbolic links are refused. Keys: an armored
-    file with one OpenPGP key, and base64 of 32-byte ed25519 keys. `task_id` and `run_id` are compared when given;
-    `complete` refuses certified artifacts that are not there.
+    file with one OpenPGP key, and base64 of 32-byte ed25519 keys. With `every_key` there has to be a document for
+    each of the three kinds of keys that are given, lest somebody takes away all documents of the kind that he
+    cannot forge. `task_id` and `run_id` are compared when given; `complete` refuses certified artifacts that are
+    not there.
 
-    Raises `NothingToVerifyError`, or `VerificationError` when a key cannot be used.
+    Raises `NothingToVerifyError`, or `UnusableKeyError` when a key is none.
     """
-    keys = TrustedKeys(read_key_file(openpgp_key) if openpgp_key else None, tuple(ed25519_keys), tuple(dsse_keys))
-    forms = [form for form in _FORMS if any(os.path.lexists(directory / name) for name in form.names)]
-    if not forms:
-        raise NothingToVerifyError(f"no signed document is below {directory}; expected {_DOCUMENT}, for example")
-    checks: list[Check] = []
-    claims = [claim for form in forms if (claim := _open(directory, form, keys, checks)) is not None]
+    with ExitStack() as stack:
+        keys = TrustedKeys(
+            (stack.enter_context(imported_key(openpgp_key)),) if openpgp_key else (),
+            tuple(map(public_key, ed25519_keys)),
+            tuple(map(public_key, dsse_keys)),
+        )
+        found = [document for document in DOCUMENTS if document.lies_in(directory)]
+        if not found:
+            raise NothingToVerifyError(
+                f"no signed document is below {directory}; expected {DOCUMENTS[0].name}, for example"
+            )
+        checks = list(_demands(found, keys)) if every_key else []
+        claims = _claims(directory, found, keys, checks)
     if not claims:
-        return VerificationReport(None, None, tuple(checks), ())
-    claim = claims[0]
+        return VerificationReport(None, None, tuple(checks), (), ())
     checks += _agreement(claims, task_id, run_id)
-    checks += _files(directory, claim)
-    absent = tuple(name for name in sorted(claim.artifacts) if not os.path.lexists(directory / name))
-    checks += [Check(name, False, "certified, but not there") for name in absent if complete]
-    return VerificationReport(claim.task_id, claim.run_id, tuple(checks), absent)
+    return _report(directory, claims[0], checks, complete)
 
 
-@dataclass(frozen=True)
-class _Form:
-    names: tuple[str, ...]
-    """Where the form lies; more than one for names that changed over the years."""
-    open: Callable[[Path, str, TrustedKeys], Claim]
-    message: str
+def _demands(found: list[Document], keys: TrustedKeys) -> Iterator[Check]:
+    for kind in keys.kinds:
+        if not any(document.kind == kind for document in found):
+            expected = " or ".join(document.name for document in DOCUMENTS if document.kind == kind)
+            yield Check(f"{kind} key", False, f"was given, but no document for it is there: expected {expected}")
 
 
-def _open(directory: Path, form: _Form, keys: TrustedKeys, checks: list[Check]) -> Claim | None:
-    claim = None
-    for name in form.names:
-        if not os.path.lexists(directory / name):
-            continue
+def _claims(directory: Path, found: list[Document], keys: TrustedKeys, checks: list[Check]) -> list[Claim]:
+    """Of all good documents; adds to `checks` what became of each."""
+    claims = []
+    for document in found:
         try:
-            claim = form.open(directory, name, keys)
-            checks.append(Check(name, True, form.message))
+            claims.append(document.open(directory, keys))
+            checks.append(Check(document.name, True, f"{document.kind} signature is good"))
         except VerificationError as error:
-            checks.append(Check(name, False, str(error)))
-    return claim
-
-
-def _open_clear_signed(directory: Path, name: str, keys: TrustedKeys) -> Claim:
-    return claim_of_chain_of_trust(_openpgp_body(directory, name, keys))
-
-
-def _open_certificate(directory: Path, name: str, keys: TrustedKeys) -> Claim:
-    return claim_of_certificate(_openpgp_body(directory, name, keys))
-
-
-def _openpgp_body(directory: Path, name: str, keys: TrustedKeys) -> bytes:
-    if keys.openpgp is None:
-        raise VerificationError("no OpenPGP key was given to verify it with")
-    return open_clear_signed(_read(directory / name), keys.openpgp)
-
-
-def _open_detached(directory: Path, _name: str, keys: TrustedKeys) -> Claim:
-    if not keys.ed25519:
-        raise VerificationError("no ed25519 key was given to verify it with")
-    body = _read(directory / _DOCUMENT)
-    check_ed25519(body, _read(directory / _DETACHED), keys.ed25519)
-    return claim_of_chain_of_trust(body)
-
-
-def _open_provenance(directory: Path, name: str, keys: TrustedKeys) -> Claim:
-    if not keys.dsse:
-        raise VerificationError("no DSSE key was given to verify it with")
-    return claim_of_statement(open_dsse(_read(directory / name), keys.dsse))
-
-
-_FORMS: Final = (
-    _Form(_CLEAR_SIGNED, _open_clear_signed, "OpenPGP signature is good"),
-    _Form((_DOCUMENT, _DETACHED), _open_detached, "ed25519 signature is good"),
-    _Form(_CERTIFICATES, _open_certificate, "OpenPGP signature is good"),
-    _Form((_PROVENANCE,), _open_provenance, "provenance signature is good"),
-)
-_DOCUMENTS: Final = frozenset(name for form in _FORMS for name in form.names)
+            checks.append(Check(document.name, False, str(error)))
+    return claims
 
 
 def _agreement(claims: list[Claim], task_id: str | None, run_id: int | None) -> Iterator[Check]:
@@ -178,21 +133,36 @@ def _agreement(claims: list[Claim], task_id: str | None, run_id: int | None) -> 
         yield Check("runId", False, f"the documents are about run {first.run_id}, not {run_id}")
 
 
-def _files(directory: Path, claim: Claim) -> Iterator[Check]:
-    unsigned = _DOCUMENTS | _LOGS | _own_log_names(claim.task)
-    for path in _walk(directory):
-        name = path.relative_to(directory).as_posix()
+def _report(directory: Path, claim: Claim, checks: list[Check], complete: bool) -> VerificationReport:
+    files = {path.relative_to(directory).as_posix(): path for path in _walk(directory)}
+    unsigned = (_LOGS | _own_log_names(claim.task)) - claim.artifacts.keys() - DOCUMENT_NAMES
+    unchecked = tuple(name for name, path in files.items() if name in unsigned and _is_plain_file(path))
+    for name, path in files.items():
         if name in claim.artifacts:
-            yield _file(path, name, claim.artifacts[name])
-        elif name not in unsigned:
-            yield Check(name, False, "not certified by the documents")
+            checks.append(_file(path, name, claim.artifacts[name]))
+        elif name not in DOCUMENT_NAMES and name not in unchecked:
+            checks.append(Check(name, False, _NOT_CERTIFIED if _is_plain_file(path) else _NO_FILE))
+    absent = tuple(sorted(claim.artifacts.keys() - files.keys()))
+    checks += _absence(directory, absent, complete)
+    return VerificationReport(claim.task_id, claim.run_id, tuple(checks), absent, unchecked)
+
+
+def _absence(directory: Path, absent: tuple[str, ...], complete: bool) -> Iterator[Check]:
+    for name in absent:
+        if os.path.lexists(directory / name):
+            yield Check(name, False, "certified, but what is there is not a file")
+        elif complete:
+            yield Check(name, False, "certified, but not there")
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    for parent, directories, files in os.walk(directory):
+    """All that is not a directory, and the directories that cannot be looked into."""
+    closed: list[OSError] = []
+    for parent, directories, files in os.walk(directory, onerror=closed.append):
         directories.sort()
         yield from (Path(parent, name) for name in directories if Path(parent, name).is_symlink())
         yield from (Path(parent, name) for name in sorted(files))
+    yield from (Path(os.fsdecode(error.filename)) for error in closed)
 
 
 def _own_log_names(task: dict[str, Any]) -> frozenset[str]:
@@ -205,27 +175,12 @@ def _own_log_names(task: dict[str, Any]) -> frozenset[str]:
 
 def _file(path: Path, name: str, sha256: str) -> Check:
     try:
-        with open(_descriptor(path), "rb") as file:
+        with open(open_plain_file(path), "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except VerificationError as error:
         return Check(name, False, str(error))
     return Check(name, found == sha256, "SHA-256 is right" if found == sha256 else f"SHA-256 is {found}")
 
 
-def _read(path: Path) -> bytes:
-    with open(_descriptor(path), "rb") as file:
-        content = file.read(_MAX_DOCUMENT_BYTES + 1)
-    if len(content) > _MAX_DOCUMENT_BYTES:
-        raise VerificationError(f"larger than {_MAX_DOCUMENT_BYTES} bytes")
-    return content
-
-
-def _descriptor(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise VerificationError(f"cannot be read: {path.name}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise VerificationError("not a regular file")
-    return descriptor
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

@@ -8,7 +8,9 @@ import base64
 import binascii
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,25 +35,50 @@ _EXACTLY_ONE = ("NEWSIG", "GOODSIG", "VALIDSIG")
 _NEVER = {"BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE", "ERROR", "KEYREVOKED"}
 
 
-def open_clear_signed(text: bytes, public_key: bytes) -> bytes:
-    """The text of an OpenPGP clear-signed message, as gpg hands it out.
+class UnusableKeyError(Exception):
+    """What was given as a public key is none; the message says why. Give the right one."""
 
-    There has to be exactly one message and nothing around it, with exactly one signature, good and unexpired, by
-    the one key of `public_key`. Raises `VerificationError`.
-    """
-    _check_frame(text)
+
+@dataclass(frozen=True)
+class OpenPgpKey:
+    """A public key in a keyring of its own, of `imported_key`."""
+
+    gpg: gnupg.GPG
+    fingerprint: str
+
+
+@contextmanager
+def imported_key(file: Path) -> Iterator[OpenPgpKey]:
+    """The one public key of `file`, until the context ends; raises `UnusableKeyError`."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UnusableKeyError(f"cannot read the key {file}: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix="twv") as home:
         gpg = gnupg.GPG(gnupghome=home, options=["--no-autostart", "--no-auto-key-retrieve"])
         gpg.encoding = "utf-8"
-        fingerprint = _import(gpg, public_key)
-        result = gpg.decrypt(text)
-        statuses = _STATUS.findall(result.stderr)
+        gpg.import_keys(content)
+        keys = gpg.list_keys()
+        if len(keys) != 1:
+            raise UnusableKeyError(f"{file} has to hold exactly one OpenPGP public key, it holds {len(keys)}")
+        yield OpenPgpKey(gpg, str(keys[0]["fingerprint"]))
+
+
+def open_clear_signed(text: bytes, key: OpenPgpKey) -> bytes:
+    """The text of an OpenPGP clear-signed message, as gpg hands it out.
+
+    There has to be exactly one message and nothing around it, with exactly one signature, good and unexpired, by
+    `key`. Raises `VerificationError`.
+    """
+    _check_frame(text)
+    result = key.gpg.decrypt(text)
+    statuses = _STATUS.findall(result.stderr)
     if bad := _NEVER.intersection(statuses):
         raise VerificationError(f"gpg does not accept the signature: {', '.join(sorted(bad))}")
     if result.returncode != 0 or any(statuses.count(word) != 1 for word in _EXACTLY_ONE):
         raise VerificationError(f"gpg does not see exactly one good signature (exit code {result.returncode})")
-    if not result.valid or result.pubkey_fingerprint != fingerprint:
-        raise VerificationError(f"the signature is not by the key {fingerprint}")
+    if not result.valid or result.pubkey_fingerprint != key.fingerprint:
+        raise VerificationError(f"the signature is not by the key {key.fingerprint}")
     return bytes(result.data)
 
 
@@ -65,36 +92,28 @@ def _check_frame(text: bytes) -> None:
         raise VerificationError(f"the signed text has a line above {_MAX_LINE_BYTES} bytes, which gpg cuts")
 
 
-def _import(gpg: gnupg.GPG, public_key: bytes) -> str:
-    gpg.import_keys(public_key)
-    keys = gpg.list_keys()
-    if len(keys) != 1:
-        raise VerificationError(f"the OpenPGP key file has to hold exactly one public key, it holds {len(keys)}")
-    return str(keys[0]["fingerprint"])
-
-
-def check_ed25519(body: bytes, signature: bytes, keys: Sequence[str]) -> str:
-    """The one of `keys` (base64 of 32 bytes) whose raw signature this is; raises `VerificationError`."""
+def check_ed25519(body: bytes, signature: bytes, keys: Sequence[Ed25519PublicKey]) -> None:
+    """That one of `keys` made this raw signature; raises `VerificationError`."""
     if len(signature) != _SIGNATURE_BYTES:
         raise VerificationError(f"the signature has {len(signature)} bytes, a raw ed25519 signature has 64")
     for key in keys:
         try:
-            public_key(key).verify(signature, body)
+            key.verify(signature, body)
         except InvalidSignature:
             continue
-        return key
+        return
     raise VerificationError("no given ed25519 key made this signature")
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """The ed25519 key whose 32 bytes `text` has in base64; raises `VerificationError`."""
+    """The ed25519 key whose 32 bytes `text` has in base64; raises `UnusableKeyError`."""
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
     except (binascii.Error, ValueError) as error:
-        raise VerificationError(f"not base64 of a 32-byte ed25519 public key: {text!r}") from error
+        raise UnusableKeyError(f"not base64 of a 32-byte ed25519 public key: {text!r}") from error
 
 
-def open_dsse(text: bytes, keys: Sequence[str]) -> bytes:
+def open_dsse(text: bytes, keys: Sequence[Ed25519PublicKey]) -> bytes:
     """The payload of a DSSE envelope around an in-toto statement, signed once by one of `keys`.
 
     Raises `VerificationError`.
@@ -115,11 +134,3 @@ def open_dsse(text: bytes, keys: Sequence[str]) -> bytes:
 
 def _decoded(text: Any) -> bytes:
     return base64.b64decode(text, validate=True)
-
-
-def read_key_file(file: Path) -> bytes:
-    """The content of a public key file; raises `VerificationError` when it cannot be read."""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise VerificationError(f"cannot read the key {file}: {error.strerror}") from error
