@@ -12,6 +12,7 @@ import pytest
 
 from simulators.patience import until
 from simulators.service import Call, Service, serving
+from taskward.claimer.answers import Claim, read
 from taskward.claimer.claim import Claims, claim_for_ever, leave_when_draining
 from taskward.claimer.slots import Slots
 from taskward.core import keys
@@ -33,6 +34,12 @@ def executor(rig: Rig, number: int = 0) -> int:
     fd = os.open(rig.layout.locks("execute") / f"executor-1-{number}", os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
+
+
+def _usable(entry: dict[str, Any]) -> Claim:
+    claim = read(entry)
+    assert isinstance(claim, Claim)
+    return claim
 
 
 def test_a_claimed_run_is_recorded_and_queued(rig: Rig) -> None:
@@ -57,7 +64,7 @@ def test_no_run_is_claimed_twice(rig: Rig) -> None:
         "status": {"taskId": run.task_id}, "runId": 0, "task": {}, "takenUntil": "2030-01-01T00:00:00Z",
         "workerGroup": "g", "workerId": "w", "credentials": {"clientId": "other", "accessToken": "x"},
     }  # fmt: skip
-    rig.claims.take(claim)
+    rig.claims.take(_usable(claim))
     assert rig.records.stored_credentials(run) == before
 
 
@@ -178,5 +185,5 @@ def test_a_run_is_claimed_even_if_its_roles_cannot_be_written_out(rig: Rig) -> N
         "takenUntil": "2030-01-01T00:00:00Z", "workerGroup": "g", "workerId": "w",
         "credentials": {"clientId": "other", "accessToken": "x"},
     }  # fmt: skip
-    rig.claims.take(claim)
+    rig.claims.take(_usable(claim))
     assert rig.record(RunId("AAAAAAAAQAaAAAAAAAAAAA", 0)).expanded_scopes == ()

@@ -2,37 +2,21 @@
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import taskcluster
 
+from simulators.service import Call, Service, serving
 from taskward.claimer.keep import Keeper
 from taskward.core.ids import RunId
 from taskward.core.outcome import exception
 from taskward.core.settings import ClaimerSettings
 from taskward.core.taskcluster import Credentials, Taskcluster
 
-from .conftest import Rig
-
-
-class Watch:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_s(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
+from .conftest import Rig, Watch
 
 
 @pytest.fixture
@@ -184,3 +168,111 @@ def test_past_the_deadline_a_run_is_over_though_its_status_says_running_yet(
     keeper.look()
     assert rig.status(run)["state"] == "running"
     assert rig.record(run).abort == "deadline-exceeded"
+
+
+class Doorkeeper(Service):
+    """A queue that answers reclaims, and looks at runs, as it is told to."""
+
+    reclaim: tuple[int, Any] = (403, {"code": "InsufficientScopes", "message": "no"})
+    state = "running"
+
+    def answer(self, call: Call) -> tuple[int, Any]:
+        if call.path.endswith("/reclaim"):
+            return self.reclaim
+        return 200, {"status": {"runs": [{"state": self.state, "reasonResolved": "canceled"}]}}
+
+    @property
+    def reclaims(self) -> int:
+        return sum(call.path.endswith("/reclaim") for call in self.calls)
+
+
+@pytest.fixture
+def door() -> Iterator[Doorkeeper]:
+    with serving(Doorkeeper()) as service:
+        yield service
+
+
+@pytest.fixture
+def at_the_door(rig: Rig, watch: Watch, door: Doorkeeper) -> Keeper:
+    return Keeper(Taskcluster(door.url, give_up_after_s=0), rig.credentials, rig.records, ClaimerSettings(), watch)
+
+
+def _refused_once(rig: Rig, keeper: Keeper, watch: Watch) -> RunId:
+    run = rig.claimed()
+    keeper.look()
+    watch.pass_s(1000)
+    keeper.look()
+    return run
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_is_not_admitted_asks_again_while_the_claim_holds(
+    rig: Rig, at_the_door: Keeper, door: Doorkeeper, watch: Watch, status: int
+) -> None:
+    door.reclaim = (status, door.reclaim[1])
+    run = _refused_once(rig, at_the_door, watch)
+    watch.pass_s(3)
+    at_the_door.look()
+    assert (rig.record(run).abort, door.reclaims) == ("", 2)
+    at_the_door.taskcluster = rig.taskcluster
+    watch.pass_s(3)
+    at_the_door.look()
+    assert rig.record(run).taken_until > datetime.now(UTC) + timedelta(seconds=1190)
+
+
+def test_who_is_never_admitted_has_lost_the_run_when_the_claim_ends(
+    rig: Rig, at_the_door: Keeper, watch: Watch
+) -> None:
+    run = _refused_once(rig, at_the_door, watch)
+    watch.pass_s(201)
+    at_the_door.look()
+    assert rig.record(run).abort == "claim-expired"
+
+
+def test_a_run_that_the_queue_has_resolved_is_not_asked_for_again(
+    rig: Rig, at_the_door: Keeper, door: Doorkeeper, watch: Watch
+) -> None:
+    door.state = "exception"
+    run = _refused_once(rig, at_the_door, watch)
+    assert rig.record(run).abort == "canceled"
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_any_other_refusal_of_a_run_that_goes_on_is_final(
+    rig: Rig, at_the_door: Keeper, door: Doorkeeper, watch: Watch, status: int
+) -> None:
+    door.reclaim = (status, {"code": "Any", "message": "no"})
+    assert rig.record(_refused_once(rig, at_the_door, watch)).abort == "claim-expired"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"takenUntil": "2030-01-01T00:00:00Z"},
+        {"takenUntil": "soon", "credentials": {"clientId": "c", "accessToken": "t"}},
+        {"takenUntil": "2030-01-01T00:00:00Z", "credentials": {"clientId": 5, "accessToken": "t"}},
+        {"takenUntil": "2030-01-01T00:00:00Z", "credentials": "c"},
+    ],
+)
+def test_a_renewal_without_meaning_changes_nothing_and_is_asked_for_again(
+    rig: Rig, at_the_door: Keeper, door: Doorkeeper, watch: Watch, answer: dict[str, Any]
+) -> None:
+    door.reclaim = (200, answer)
+    run = _refused_once(rig, at_the_door, watch)
+    before = rig.records.stored_credentials(run)
+    watch.pass_s(3)
+    at_the_door.look()
+    assert (rig.record(run).abort, rig.records.stored_credentials(run), door.reclaims) == ("", before, 2)
+
+
+@pytest.mark.parametrize("runs", [None, 5, "running", [5], [{}], [{"state": None}]])
+def test_a_status_without_meaning_takes_nothing_away(
+    rig: Rig, at_the_door: Keeper, door: Doorkeeper, watch: Watch, runs: Any
+) -> None:
+    run = rig.claimed()
+    at_the_door.look()
+    door.answer = lambda call: (200, {"status": {"runs": runs}})  # type: ignore[method-assign]  # one wrong word
+    watch.pass_s(16)
+    at_the_door.look()
+    assert (rig.record(run).abort, len(door.calls)) == ("", 1)

@@ -1,15 +1,23 @@
 """A run is resolved once, with what the record says, whatever happened before."""
 
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from taskcluster.exceptions import TaskclusterRestFailure
 
+from simulators.service import Call, Service, serving
 from taskward.claimer.resolve import Resolver
 from taskward.core.errors import Unreachable
 from taskward.core.outcome import COMPLETED, Outcome, decided_by_queue, exception, failed
 from taskward.core.record import Reference
 from taskward.core.taskcluster import Taskcluster
 
-from .conftest import Rig
+from .conftest import Rig, Watch
 
 
 @pytest.mark.parametrize(
@@ -130,3 +138,86 @@ def test_every_reference_is_published_under_its_own_name(rig: Rig) -> None:
 
 def test_the_secret_in_a_reference_is_not_shown() -> None:
     assert "s3cret" not in repr(Reference("a", "http://127.0.0.1/s3cret", "", ""))
+
+
+@dataclass
+class Refusing(Service):
+    """A queue that takes no report, and says so with `status`."""
+
+    status: int = 401
+
+    def answer(self, call: Call) -> tuple[int, Any]:
+        return self.status, {"code": "AuthenticationFailed", "message": "Bad mac"}
+
+
+@pytest.fixture
+def refusing() -> Iterator[Refusing]:
+    with serving(Refusing()) as service:
+        yield service
+
+
+def _before(rig: Rig, refusing: Refusing, watch: Watch) -> Resolver:
+    return replace(rig.resolver, taskcluster=Taskcluster(refusing.url, give_up_after_s=0), clock=watch)
+
+
+def _counted(rig: Rig, reason: str) -> bool:
+    return f'resolved_total{{reason="{reason}"}} 1' in rig.metrics.read_text()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_report_that_is_not_admitted_is_made_again_while_the_claim_holds(
+    rig: Rig, refusing: Refusing, watch: Watch, status: int
+) -> None:
+    run, refusing.status = rig.claimed(), status
+    rig.uploaded(run, COMPLETED)
+    with pytest.raises(Unreachable, match=f"{status}.*Bad mac"):
+        _before(rig, refusing, watch).attend(run)
+    assert (rig.record(run).phase, rig.records.active()) == ("resolving", frozenset({run}))
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "completed"
+    assert _counted(rig, "completed")
+
+
+def test_a_report_is_made_again_with_the_newest_credentials(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    stored, until = rig.records.stored_credentials(run), rig.record(run).taken_until
+    rig.records.renew(run, until, json.dumps({**json.loads(stored), "accessToken": "of before"}))
+    with pytest.raises(Unreachable):
+        rig.resolver.attend(run)
+    rig.records.renew(run, until, stored)
+    assert rig.resolver.attend(run)
+    assert rig.status(run)["state"] == "completed"
+
+
+@pytest.mark.parametrize("renewed", [True, False])
+def test_a_report_is_given_up_when_the_claim_has_ended(
+    rig: Rig, refusing: Refusing, watch: Watch, renewed: bool
+) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    resolver, until = _before(rig, refusing, watch), rig.record(run).taken_until
+    watch.now = until
+    if renewed:
+        rig.records.renew(run, until + timedelta(minutes=20), rig.records.stored_credentials(run))
+        with pytest.raises(Unreachable):
+            resolver.attend(run)
+    else:
+        assert resolver.attend(run)
+        assert _counted(rig, "unreported")
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_report_that_the_queue_does_not_take_is_told_and_not_counted_as_one(
+    rig: Rig, refusing: Refusing, watch: Watch, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, refusing.status = rig.claimed(), status
+    rig.uploaded(run, COMPLETED)
+    with caplog.at_level(logging.INFO):
+        assert _before(rig, refusing, watch).attend(run)
+    assert rig.records.active() == frozenset()
+    assert _counted(rig, "unreported")
+    assert not _counted(rig, "completed")
+    assert "the queue did not take our report" in caplog.text
+    assert "over without a report" in caplog.text
+    assert not any(record.message == "resolved" for record in caplog.records)

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, Final
 
 from taskward.claimer.access import stored
+from taskward.claimer.answers import Claim, Misfit, read
 from taskward.claimer.slots import Slots
-from taskward.core.clock import parse_time
-from taskward.core.errors import Refused, Unreachable
+from taskward.core.errors import Refused, TaskclusterError, Unreachable
 from taskward.core.http1 import Line
 from taskward.core.ids import RunId
 from taskward.core.metrics import Metrics
@@ -29,6 +29,7 @@ _SHORTEST_POLL_S: Final = 1.0
 _LOOK_S: Final = 0.5
 _ROLE: Final = "assume:"
 _EXPAND_TIMEOUT_S: Final = 10.0
+_REPORT_TIMEOUT_S: Final = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Claims:
     def ask(self, count: int) -> int:
         """Waits up to about 20 s, or until `hang_up`, for at most `count` runs; returns how many were taken.
 
+        Claims that cannot be used are given up after the others were taken.
+
         Raises:
             Unreachable, Refused: nothing was claimed, as far as we know.
         """
@@ -62,24 +65,51 @@ class Claims:
             if self._line.was_hung_up:
                 return 0
             raise
-        claims = answer.get("tasks", [])
+        offers = [read(entry) for entry in self._entries(answer)]
+        claims = [offer for offer in offers if isinstance(offer, Claim)]
         for claim in claims:
             self.take(claim)
             self.metrics.count("claims_total")
+        for misfit in offers:
+            if isinstance(misfit, Misfit):
+                self._give_up(misfit)
         return len(claims)
+
+    def _entries(self, answer: Mapping[str, Any]) -> list[object]:
+        tasks = answer.get("tasks")
+        if isinstance(tasks, list):
+            return tasks
+        self.metrics.count("claim_errors_total", label="unreachable")
+        text = "the answer is no list of claims: is [taskcluster] root_url right?"
+        _logger.error(text, extra={"tasks": type(tasks).__name__})
+        return []
+
+    def _give_up(self, misfit: Misfit) -> None:
+        """So that the queue need not wait until the claim ends; best effort, but never for a run that is in hand."""
+        run, reason = misfit.run, ""
+        if run and misfit.credentials and self.records.read(run) is None:
+            path = f"task/{run.task_id}/runs/{run.run_id}/exception"
+            try:
+                self.taskcluster.call(
+                    "POST", "queue", path, misfit.credentials, {"reason": misfit.reason},
+                    timeout_s=_REPORT_TIMEOUT_S, give_up_after_s=0,
+                )  # fmt: skip
+                reason = misfit.reason
+            except TaskclusterError as error:
+                _logger.warning("an unusable claim was not given up", extra={"run": run.key, "error": str(error)})
+        details = {"taskId": misfit.task_id, "runId": run and run.run_id, "error": misfit.fault, "reported": reason}
+        _logger.error("the queue sent a claim that cannot be used", extra=details)
 
     def hang_up(self) -> None:
         """Nobody waits for work any more; the queue loses nothing by that (taskcluster-services.md, "claimWork")."""
         self._line.hang_up()
 
-    def take(self, claim: Mapping[str, Any]) -> None:
+    def take(self, claim: Claim) -> None:
         """One claim becomes a record and a job, in one step; a claim that is known already changes nothing."""
-        run = RunId(claim["status"]["taskId"], claim["runId"])
-        definition = claim["task"]
-        access = stored(run, claim["credentials"], claim["takenUntil"], definition.get("scopes", []))
-        until = parse_time(claim["takenUntil"])
-        expanded = self._expanded(run, definition.get("scopes", []))
-        self.records.claim(run, definition, until, claim["workerGroup"], claim["workerId"], access, expanded)
+        run, until = claim.run, claim.taken_until
+        access = stored(run, claim.credentials, until, claim.scopes)
+        expanded = self._expanded(run, claim.scopes)
+        self.records.claim(run, claim.definition, until, claim.worker_group, claim.worker_id, access, expanded)
         _logger.info("claimed", extra={"taskId": run.task_id, "runId": run.run_id})
 
     def _expanded(self, run: RunId, scopes: list[str]) -> list[str]:

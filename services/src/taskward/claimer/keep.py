@@ -6,7 +6,7 @@ run is stopped within one poll and not at the next renewal.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Final
 
 from taskward.claimer.access import stored
-from taskward.core.clock import Clock, parse_time
+from taskward.claimer.answers import Renewal, runs
+from taskward.core.clock import Clock, format_time, parse_time
 from taskward.core.credentials import claim_credentials
 from taskward.core.errors import Conflict, PhaseConflict, Refused, TaskclusterError, Unreachable
 from taskward.core.ids import RunId
@@ -24,6 +25,8 @@ from taskward.core.settings import ClaimerSettings
 from taskward.core.taskcluster import Credentials, Taskcluster
 
 GONE: Final = frozenset({"canceled", "deadline-exceeded", "claim-expired"})
+NOT_ADMITTED: Final = frozenset({401, 403})
+"""Refusals that say nothing about the run: a clock that was set, a service with old keys; they may pass."""
 _OURS: Final = frozenset({"pending", "running"})
 _RESOLVED_BY_US: Final = frozenset({"resolving", "resolved"})
 _AGAIN: Final = timedelta(seconds=2)
@@ -32,6 +35,7 @@ _LONGEST_PAUSE: Final = timedelta(minutes=15)
 TICK_S: Final = 0.5
 THREADS: Final = 8
 _CALL_S: Final = 20.0
+_Runs = Sequence[Mapping[str, Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +100,8 @@ class Keeper:
                 "POST", "queue", f"task/{run.task_id}/runs/{run.run_id}/reclaim",
                 claim_credentials(self.records, run), give_up_after_s=0, timeout_s=_CALL_S,
             )  # fmt: skip
-        except Unreachable as error:
+            renewal = Renewal.parse(answer)
+        except (Unreachable, ValueError) as error:
             self.metrics.count("renewals_total", label="unreachable")
             _logger.warning("could not renew a claim", extra={"run": run.key, "error": str(error)})
             self._renew_at[run] = self.clock() + _AGAIN
@@ -106,39 +111,34 @@ class Keeper:
             _logger.warning("a claim was not renewed", extra={"run": run.key, "error": str(error)})
             self._refused(record, error)
             return
-        until = parse_time(answer["takenUntil"])
-        access = stored(run, answer["credentials"], answer["takenUntil"], record.definition.get("scopes", []))
+        until = renewal.taken_until
+        access = stored(run, renewal.credentials, until, record.definition.get("scopes", []))
         self.records.renew(run, until, access)
         self._renew_at.pop(run, None)
         self.metrics.count("renewals_total", label="renewed")
-        _logger.info("renewed", extra={"run": run.key, "takenUntil": answer["takenUntil"]})
+        _logger.info("renewed", extra={"run": run.key, "takenUntil": format_time(until)})
 
     def _refused(self, record: Record, error: Refused) -> None:
-        """The status says why the queue will not renew; without it (the worker may lack ``queue:status:…``) a 409 is
-        final, as its documentation says, and any other refusal is once the claim has ended."""
+        """The status says why the queue will not renew, and so may the refusal (`_is_final`); else it may pass."""
         run, now = record.run, self.clock()
         status = self._status(run)
         if self._notice(run, status):
             return
-        if status is not None:
-            self._lost(run, _likely(record, now, otherwise="claim-expired"))
-        elif isinstance(error, Conflict) or now >= record.taken_until:
-            self._lost(run, _likely(record, now, otherwise="canceled"))
+        if now >= record.taken_until or _is_final(error, status):
+            self._lost(run, _likely(record, now, otherwise="canceled" if status is None else "claim-expired"))
         else:
             self._renew_at[run] = now + _AGAIN
 
-    def _status(self, run: RunId) -> Mapping[str, Any] | None:
-        """The queue's word on the task, or None when it cannot be had now."""
+    def _status(self, run: RunId) -> _Runs | None:
+        """The queue's word on the task's runs, or None when it cannot be had now."""
         try:
             path = f"task/{run.task_id}/status"
-            answer = self.taskcluster.call("GET", "queue", path, self.worker, give_up_after_s=0, timeout_s=_CALL_S)
-        except TaskclusterError as error:
+            return runs(self.taskcluster.call("GET", "queue", path, self.worker, give_up_after_s=0, timeout_s=_CALL_S))
+        except (TaskclusterError, ValueError) as error:
             _logger.warning("no status", extra={"run": run.key, "error": str(error)})
             return None
-        status: Mapping[str, Any] = answer["status"]
-        return status
 
-    def _notice(self, run: RunId, status: Mapping[str, Any] | None) -> bool:
+    def _notice(self, run: RunId, status: _Runs | None) -> bool:
         """Stops a run that the queue has taken from us; True when it has.
 
         Whatever else resolved it (the queue itself does when the worker was removed at worker-manager), unless it was
@@ -146,11 +146,10 @@ class Keeper:
         """
         if status is None:
             return False
-        runs = status["runs"]
-        ours = runs[run.run_id] if run.run_id < len(runs) else {"state": "exception", "reasonResolved": "canceled"}
+        ours = status[run.run_id] if run.run_id < len(status) else {"state": "exception", "reasonResolved": "canceled"}
         if ours["state"] in _OURS:
             return False
-        reason = ours.get("reasonResolved", "")
+        reason = str(ours.get("reasonResolved", ""))
         if reason not in GONE:
             record = self.records.read(run)
             if record is None or record.phase in _RESOLVED_BY_US:
@@ -163,6 +162,12 @@ class Keeper:
         _logger.warning("the run is no longer ours", extra={"run": run.key, "reason": reason})
         self.records.abort(run, reason)
         self.metrics.count("lost_total")
+
+
+def _is_final(error: Refused, status: _Runs | None) -> bool:
+    """A 409 is, as its documentation says; 401 and 403 are not while the claim holds; of the others, without a status
+    (the worker may lack ``queue:status:…``), nobody knows."""
+    return isinstance(error, Conflict) or (status is not None and error.status not in NOT_ADMITTED)
 
 
 def _likely(record: Record, now: datetime, otherwise: str) -> str:

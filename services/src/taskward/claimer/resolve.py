@@ -8,9 +8,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from taskward.claimer.keep import GONE
+from taskward.claimer.keep import GONE, NOT_ADMITTED
+from taskward.core.clock import Clock, utc_now
 from taskward.core.credentials import claim_credentials
-from taskward.core.errors import Conflict, PhaseConflict, Refused
+from taskward.core.errors import Conflict, PhaseConflict, Refused, Unreachable
 from taskward.core.ids import RunId
 from taskward.core.metrics import Metrics
 from taskward.core.outcome import Outcome, decided_by_queue, exception
@@ -35,12 +36,14 @@ class Resolver:
     metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
     before_return: Callable[[], None] = lambda: None
     """Called before a run goes back to the queue, which may give the next one to whoever waits for work."""
+    clock: Clock = utc_now
 
     def attend(self, run: RunId) -> bool:
-        """Does what the record asks the claimer for; True when the run is resolved now.
+        """Does what the record asks the claimer for; True when the run is over now, reported or not.
 
         Raises:
-            Unreachable: try again later.
+            Unreachable: nobody could be told, or the queue would not hear us (401, 403) though the claim still holds:
+                try again later, with the credentials that the claim has then.
         """
         record = self.records.read(run)
         if record is None:
@@ -62,7 +65,8 @@ class Resolver:
         outcome = self._reported(record)
         self.records.resolved(run)
         self.metrics.count("resolved_total", label=outcome.label)
-        _logger.info("resolved", extra={"run": run.key, "state": outcome.state, "reason": outcome.reason})
+        word = "over without a report" if outcome.unreported else "resolved"
+        _logger.info(word, extra={"run": run.key, "state": outcome.state, "reason": outcome.reason})
         return True
 
     def _reported(self, record: Record) -> Outcome:
@@ -72,22 +76,28 @@ class Resolver:
         outcome = record.outcome or exception("internal-error", "the run ended without an outcome")
         if outcome.reason == "worker-shutdown":
             self.before_return()
-        if not outcome.unreported and not self._report(record.run, outcome):
-            return decided_by_queue("resolved by others")
-        return outcome
+        return outcome if outcome.unreported else self._report(record.run, outcome)
 
-    def _report(self, run: RunId, outcome: Outcome) -> bool:
-        """Whether the run had not been resolved by somebody else."""
+    def _report(self, run: RunId, outcome: Outcome) -> Outcome:
+        """`outcome`, or what stands in its place when the queue does not take it."""
         path = f"task/{run.task_id}/runs/{run.run_id}/{outcome.state}"
         body = {"reason": outcome.reason} if outcome.state == "exception" else None
         try:
             self._post(run, path, body)
         except Conflict as error:
             _logger.warning("the queue had resolved the run already", extra={"run": run.key, "error": str(error)})
-            return False
+            return decided_by_queue("resolved by others")
         except Refused as error:
+            if error.status in NOT_ADMITTED and self._is_claimed(run):
+                raise Unreachable(str(error)) from error
             _logger.error("the queue did not take our report", extra={"run": run.key, "error": str(error)})
-        return True
+            return Outcome("exception", "report refused", str(error), unreported=True)
+        return outcome
+
+    def _is_claimed(self, run: RunId) -> bool:
+        """Whether the claim holds; read anew, since it may have been renewed while we reported."""
+        record = self.records.read(run)
+        return record is not None and self.clock() < record.taken_until
 
     def _post(self, run: RunId, path: str, body: dict[str, str] | None) -> None:
         try:
