@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -66,6 +67,11 @@ def test_status_of_a_stopped_worker_says_so(write_config: WriteConfig) -> None:
 def test_down_of_a_stopped_worker_is_no_error(write_config: WriteConfig) -> None:
     done = _run("down", "--config", str(write_config()))
     assert (done.returncode, done.stdout) == (0, "was not running\n")
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+def test_the_version_is_told_either_way(arguments: tuple[str, ...]) -> None:
+    assert _run(*arguments).stdout.startswith(f"taskward {importlib.metadata.version('taskward')}")
 
 
 def test_config_show_tells_where_a_value_comes_from(write_config: WriteConfig) -> None:

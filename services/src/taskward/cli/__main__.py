@@ -46,6 +46,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="taskward", message="taskward %(version)s", help="Show the version and exit.")
 def taskward() -> None:
     """A Taskcluster worker made of separated processes.
 
