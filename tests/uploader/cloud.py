@@ -42,7 +42,8 @@ class Cloud:
     """Start it as a context manager.
 
     `faults[name]` are answered first, one a PUT: a status, ``cut``, ``stall``, ``early``, ``redirect``,
-    ``lost-answer``, ``slow``, or a code of S3 that comes with a 400; `create_faults[name]` alike for createArtifact.
+    ``lost-answer``, ``slow``, or a code of S3 that comes with a 400; `create_faults[name]` alike for createArtifact,
+    where ``lost-504`` is a gateway that waited for the answer in vain.
     What is in `unknown` (properties, reasons) it refuses, as an older queue does; `no_inline` is a backend without
     dataInline.
     """
@@ -55,7 +56,6 @@ class Cloud:
     faults: dict[str, list[int | str]] = field(default_factory=lambda: defaultdict(list))
     create_faults: dict[str, list[int | str]] = field(default_factory=lambda: defaultdict(list))
     client_ids: list[str] = field(default_factory=list)
-    accepted_client: str = ""
     resolved: bool = False
     put_pause_s: float = 0.0
     create_pause_s: float = 0.0
@@ -184,15 +184,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.cloud.creates[name] += 1
         time.sleep(self.cloud.create_pause_s)
         fault = self.cloud.create_faults[name].pop(0) if self.cloud.create_faults[name] else None
-        if self.cloud.accepted_client and self.cloud.client_ids[-1] != self.cloud.accepted_client:
-            self._answer(401, {"code": "AuthenticationFailed", "message": "expired"})
-        elif isinstance(fault, int):
+        if isinstance(fault, int):
             self._answer(fault, {"code": "Fault", "message": "on demand"})
         else:
             status, answer = self.cloud.create(name, body)
             self.cloud.order.append(f"create {name} {body.get('storageType')}")
             if fault == "lost-answer":
                 self._cut()
+            elif fault == "lost-504":
+                self._xml(504)
             else:
                 self._answer(status, answer)
 

@@ -65,12 +65,38 @@ def test_another_uploader_goes_on_where_the_first_one_died(objects: Site) -> Non
     assert objects.outcome.succeeded
 
 
-def test_a_lost_answer_costs_the_artifact_and_says_so(objects: Site) -> None:
-    objects.cloud.create_faults["public/a"] = ["lost-answer"]
+@pytest.mark.parametrize("faults", [["lost-answer"], ["lost-answer", 503], [500, "lost-answer"], [503, "lost-504"]])
+def test_a_lost_answer_costs_the_artifact_at_once_and_says_so(objects: Site, faults: list[int | str]) -> None:
+    objects.settings = UploaderSettings(storage="object", give_up_after_s=60)
+    objects.cloud.create_faults["public/a"] = list(faults)
+    objects.left_by_the_executor(objects.file("public/a", b"a"), objects.file("public/b", b"b"))
+    objects.upload_all()
+    assert objects.cloud.creates["public/a"] == len(faults) + 1
+    assert (objects.outcome.state, objects.outcome.reason) == ("exception", "resource-unavailable")
+    assert "the queue's answer to createArtifact was lost" in objects.uploaded_log()
+    assert objects.cloud.stored["public/b"].body == b"b"
+
+
+@pytest.mark.parametrize("faults", [[500], [500, 500], [503, 500], [504], [429, 500]])
+def test_a_create_that_failed_without_a_lost_answer_is_repeated(objects: Site, faults: list[int | str]) -> None:
+    objects.settings = UploaderSettings(storage="object", give_up_after_s=60)
+    objects.cloud.create_faults["public/a"] = list(faults)
     objects.left_by_the_executor(objects.file("public/a", b"a"))
     objects.upload_all()
+    assert objects.cloud.creates["public/a"] == len(faults) + 1
+    assert objects.outcome.succeeded
+
+
+@pytest.mark.parametrize("fault", [404, "redirect"])
+def test_a_url_that_leads_nowhere_is_replaced_once(objects: Site, fault: int | str) -> None:
+    objects.cloud.faults["public/a"] = [fault]
+    objects.cloud.faults["public/b"] = [fault, fault]
+    objects.left_by_the_executor(*(objects.file(f"public/{name}", b"x" * 10_000) for name in "ab"))
+    objects.upload_all()
+    assert "finish public/a" in objects.cloud.order
+    assert "public/b" not in objects.cloud.stored
+    assert objects.cloud.creates["public/b"] == 1
     assert objects.outcome.reason == "resource-unavailable"
-    assert "Object already exists" in objects.uploaded_log()
 
 
 @pytest.mark.parametrize("answer", [{}, {"uploadMethod": {}}, {"uploadMethod": {"putUrl": {}}}, {"uploadMethod": 1}])

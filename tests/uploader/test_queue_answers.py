@@ -1,5 +1,6 @@
 """What the queue says to createArtifact decides how the run ends."""
 
+import time
 from collections.abc import Callable
 from typing import SupportsIndex
 
@@ -24,7 +25,7 @@ def test_the_same_file_twice_under_one_name_is_fine(site: Site) -> None:
     assert site.outcome.succeeded
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [400, 404, 413])
 def test_any_other_refusal_fails_the_run_with_its_words(site: Site, status: int) -> None:
     site.cloud.create_faults["public/a"] = [status]
     site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"))
@@ -32,6 +33,66 @@ def test_any_other_refusal_fails_the_run_with_its_words(site: Site, status: int)
     assert (site.outcome.state, site.outcome.reason) == ("failed", "failed")
     assert f"{status} Fault" in site.uploaded_log()
     assert "public/b" in site.cloud.stored
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_are_refused_once_are_no_harm(site: Site, status: int) -> None:
+    site.cloud.create_faults["public/a"] = [status]
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.stored["public/a"].body == b"a"
+    assert site.outcome.succeeded
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_credentials_that_are_always_refused_are_not_the_tasks_fault(site: Site, status: int) -> None:
+    site.cloud.create_faults["public/a"] = [status] * 100
+    site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"))
+    site.upload_all()
+    assert (site.outcome.state, site.outcome.reason) == ("exception", "resource-unavailable")
+    assert 1 < site.cloud.creates["public/a"] < 10
+    assert "is this host's clock right?" in site.uploaded_log()
+    assert f"{status} Fault" in site.uploaded_log()
+    assert "public/b" in site.cloud.stored
+
+
+def test_refused_credentials_are_looked_up_anew_at_once(site: Site) -> None:
+    site.cloud.create_faults["public/a"] = Faults([401], lambda: site.renew("second"))
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.client_ids[:2] == ["first", "second"]
+    assert site.outcome.succeeded
+
+
+@pytest.mark.parametrize("abort", ["canceled", "deadline-exceeded"])
+def test_refused_credentials_of_a_run_that_the_queue_has_decided_are_no_news(site: Site, abort: str) -> None:
+    site.settings = UploaderSettings(give_up_after_s=60)
+    site.cloud.create_faults["public/a"] = Faults([403] * 100, lambda: site.records.abort(site.run, abort))
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.creates["public/a"] == 1
+    assert site.outcome.succeeded
+    assert site.notes.read() == [f"[taskcluster:error] the queue resolved the run: {abort}"]
+
+
+def test_attempts_with_refused_credentials_end_when_the_claim_is_lost(site: Site) -> None:
+    site.settings = UploaderSettings(give_up_after_s=60)
+    site.cloud.create_faults["public/a"] = Faults([401] * 100, lambda: site.records.abort(site.run, "claim-expired"))
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.creates["public/a"] == 1
+    assert site.outcome.succeeded
+
+
+def test_many_files_with_refused_credentials_give_up_together(site: Site) -> None:
+    site.settings = UploaderSettings(concurrency=2, give_up_after_s=1.0)
+    names = [f"public/{n}" for n in range(20)]
+    for name in names:
+        site.cloud.create_faults[name] = [401] * 100
+    site.left_by_the_executor(*(site.file(name, b"x") for name in names))
+    began = time.monotonic()
+    site.upload_all()
+    assert time.monotonic() - began < 8
 
 
 def test_a_queue_that_knows_no_content_length_yet_is_told_none(site: Site) -> None:

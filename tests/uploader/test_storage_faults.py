@@ -52,8 +52,37 @@ def test_what_is_too_large_for_storage_is_not_sent_again(site: Site) -> None:
     assert "EntityTooLarge" in site.uploaded_log()
 
 
-@pytest.mark.parametrize("status", [404, 405, 411, 413, "redirect"])
-def test_a_refusal_of_storage_is_final(site: Site, status: int | str) -> None:
+@pytest.mark.parametrize("fault", [404, "redirect", 403])
+def test_a_url_that_leads_nowhere_is_replaced_by_a_new_one(site: Site, fault: int | str) -> None:
+    site.cloud.faults["public/a"] = [fault]
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.creates["public/a"] == 2
+    assert site.cloud.stored["public/a"].body == b"a"
+    assert site.outcome.succeeded
+
+
+@pytest.mark.parametrize("fault", [404, "redirect"])
+def test_a_second_url_that_leads_nowhere_is_the_last(site: Site, fault: int | str) -> None:
+    site.settings = UploaderSettings(give_up_after_s=60)
+    site.cloud.faults["public/a"] = [fault, 503, fault, fault, fault]
+    site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"))
+    site.upload_all()
+    assert (site.cloud.creates["public/a"], site.cloud.puts["public/a"]) == (2, 3)
+    assert (site.outcome.state, site.outcome.reason) == ("exception", "resource-unavailable")
+    assert site.cloud.stored["public/b"].body == b"b"
+
+
+def test_urls_that_are_never_accepted_are_not_asked_for_without_end(site: Site) -> None:
+    site.cloud.faults["public/a"] = [403] * 100
+    site.left_by_the_executor(site.file("public/a", b"a"))
+    site.upload_all()
+    assert site.cloud.creates["public/a"] < 10
+    assert site.outcome.reason == "resource-unavailable"
+
+
+@pytest.mark.parametrize("status", [405, 411, 413])
+def test_a_refusal_of_storage_is_final(site: Site, status: int) -> None:
     site.cloud.faults["public/a"] = [status]
     site.left_by_the_executor(site.file("public/a", b"a"), site.file("public/b", b"b"))
     site.upload_all()
@@ -65,7 +94,7 @@ def test_a_refusal_of_storage_is_final(site: Site, status: int | str) -> None:
 
 
 def test_a_redirect_is_never_followed(site: Site) -> None:
-    site.cloud.faults["public/a"] = ["redirect"]
+    site.cloud.faults["public/a"] = ["redirect"] * 2
     site.left_by_the_executor(site.file("public/a", b"a"))
     site.upload_all()
     assert "public/a" not in site.cloud.stored

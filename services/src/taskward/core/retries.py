@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
-from taskward.core.errors import Unreachable
+from taskward.core.errors import TaskwardError, Unreachable
 
 T = TypeVar("T")
 
@@ -33,14 +33,15 @@ def retried(attempt: Callable[[], T], deadline: float, stop: threading.Event) ->
                 raise
 
 
-def wait_after(error: Unreachable, pause_s: float, left_s: float) -> float:
+def wait_after(error: TaskwardError, pause_s: float, left_s: float) -> float:
     """How long to wait: up to `pause_s`, and before that what the service asked for.
 
     The wish of a service is followed until `left_s` only; without a wish the wait may be longer than that: then there
     is no time for another try.
     """
     jittered_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-    return max(jittered_s, min(error.retry_after_s + jittered_s, left_s))
+    asked_s = error.retry_after_s if isinstance(error, Unreachable) else 0.0
+    return max(jittered_s, min(asked_s + jittered_s, left_s))
 
 
 def wished_s(retry_after: str, now: datetime | None = None) -> float:

@@ -2,18 +2,18 @@
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from taskward.core.errors import Conflict, Refused, Unreachable
-from taskward.core.outcome import exception, failed
+from taskward.core.errors import Refused
+from taskward.core.outcome import failed
 from taskward.core.taskcluster import Taskcluster, segment
 from taskward.uploader.claim import Claim
 from taskward.uploader.content import Body, Digest
-from taskward.uploader.errors import ArtifactLost, StorageRefused, UrlExpired
+from taskward.uploader.errors import ArtifactLost, StorageRefused, UrlExpired, UrlUseless
+from taskward.uploader.judgement import Judgement
 from taskward.uploader.older import UNKNOWN_FORM, without_news
-from taskward.uploader.patience import Patience
 from taskward.uploader.transfer import Transfers
 
 MAX_NAME_CHARACTERS: Final = 1024
@@ -50,14 +50,13 @@ class Description:
 class RunArtifacts:
     """The artifacts of one run at the queue; every method may be repeated, and used by several threads.
 
-    What each method raises: `ArtifactLost`, with the outcome that the run deserves by generic-worker's table; or
-    `ClaimLost`, which ends the work on the run.
+    What each method raises: `ArtifactLost` and `ClaimLost`, see `Judgement`; the latter ends the work on the run.
     """
 
     taskcluster: Taskcluster
     transfers: Transfers
     claim: Claim
-    patience: Patience
+    judgement: Judgement
     _older: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def put(self, description: Description, body: Body) -> Digest:
@@ -73,12 +72,11 @@ class RunArtifacts:
             url = url or _put_url(self.create_once(description.name, description.properties("s3")))
             try:
                 return self.transfers.put(url, headers, body)
-            except UrlExpired:
+            except (UrlExpired, UrlUseless):
                 url = ""
                 raise
 
-        digest: Digest = self.judged(attempt)
-        return digest
+        return self.judgement.of(attempt)
 
     def error(self, name: str, reason: str, message: str, expires: str) -> None:
         """An artifact that says why there is none."""
@@ -92,7 +90,7 @@ class RunArtifacts:
 
     def _create(self, name: str, properties: Mapping[str, Any]) -> None:
         refuse_unbearable(name)
-        self.judged(lambda: self.create_once(name, properties))
+        self.judgement.of(lambda: self.create_once(name, properties))
 
     def create_once(self, name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
         """One createArtifact with the newest credentials, in words that the queue knows; raises what
@@ -114,17 +112,6 @@ class RunArtifacts:
         run = self.claim.run
         path = f"task/{run.task_id}/runs/{run.run_id}/artifacts/{segment(name)}"
         return self.taskcluster.call(method, "queue", path, self.claim.credentials(), body, give_up_after_s=0)
-
-    def judged(self, attempt: Callable[[], Any]) -> Any:
-        """`attempt` with patience, and its failure as an outcome."""
-        try:
-            return self.patience.keep_trying(attempt)
-        except Conflict as error:
-            raise ArtifactLost(exception("malformed-payload", str(error))) from error
-        except Refused as error:
-            raise ArtifactLost(failed(str(error))) from error
-        except (Unreachable, StorageRefused) as error:
-            raise ArtifactLost(exception("resource-unavailable", str(error))) from error
 
 
 def refuse_unbearable(name: str, content_type: str = "application/octet-stream") -> None:

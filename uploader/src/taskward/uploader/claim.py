@@ -38,6 +38,10 @@ class Claim:
             known = self._known = now, self._look_up()
         return known[1]
 
+    def look_up_again(self) -> None:
+        """The credentials were of no use: the next attempt gets what is the newest then."""
+        self._known = None
+
     def _look_up(self) -> Credentials:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(keys.credentials(self.run.key))

@@ -5,8 +5,10 @@
     TaskwardError
     ├── ClaimLost             the run is not ours any more: leave it alone, report nothing
     ├── ArtifactLost          this artifact cannot be uploaded; `outcome` is what the run deserves
+    ├── Denied                try again with the newest credentials, but not for long
     └── StorageError
         └── StorageRefused    storage said no for good
+            └── UrlUseless    unless it was the URL: try another one, once
 
     Unreachable (core)
     └── StorageUnreachable    nothing was decided; try again later
@@ -33,12 +35,20 @@ class ArtifactLost(TaskwardError):
         self.outcome = outcome
 
 
+class Denied(TaskwardError):
+    """A service does not accept the credentials of a claim that is ours (401, 403)."""
+
+
 class StorageError(TaskwardError):
     """A PUT did not succeed."""
 
 
 class StorageRefused(StorageError):
     """Storage refused the upload, or the URL cannot be used at all; trying again changes nothing."""
+
+
+class UrlUseless(StorageRefused):
+    """There is nothing behind the signed URL, or it leads elsewhere (404, 3xx)."""
 
 
 class StorageUnreachable(Unreachable):

@@ -2,15 +2,17 @@
 
 A second createArtifact of storageType object is answered with 500 for ever, and the first answer names the upload. So
 the answer is kept in the manifest before anything else happens, and every later step (each may be repeated) starts from
-there. An answer that got lost on its way costs the artifact.
+there. An answer that got lost on its way costs the artifact, as soon as it is known to be lost.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
-from taskward.core.errors import Conflict
+from taskward.core.errors import Conflict, Unreachable
 from taskward.core.taskcluster import Credentials, segment
 from taskward.uploader.artifact import Description, RunArtifacts, refuse_unbearable
 from taskward.uploader.content import FOR_OBJECT_SERVICE, Body, Digest, Hasher
@@ -18,6 +20,31 @@ from taskward.uploader.errors import StorageRefused
 from taskward.uploader.manifest import Manifest
 
 INLINE_BYTES: Final = 8192
+_GATEWAY_HEARD_NOTHING: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+
+
+@dataclass
+class _Creation:
+    """What is known of the createArtifact of one artifact.
+
+    Attributes:
+        unheard: one was sent whose answer did not arrive; it may have been done.
+    """
+
+    unheard: bool = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """For one createArtifact; makes an error for good of the 500 that follows one that was done unheard."""
+        try:
+            yield
+        except Unreachable as error:
+            if self.unheard and error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise StorageRefused(
+                    f"the queue's answer to createArtifact was lost, and an object upload is handed out once: {error}"
+                ) from error
+            self.unheard |= error.status < HTTPStatus.MULTIPLE_CHOICES or error.status in _GATEWAY_HEARD_NOTHING
+            raise
 
 
 @dataclass(frozen=True)
@@ -30,20 +57,21 @@ class ObjectUpload:
     def put(self, description: Description, body: Body) -> Digest:
         """Uploads `body`, which must know both hashes, without encoding."""
         refuse_unbearable(description.name, description.content_type)
-        digest: Digest = self.artifacts.judged(lambda: self._attempt(description, body))
-        return digest
+        creation = _Creation()
+        return self.artifacts.judgement.of(lambda: self._attempt(creation, description, body))
 
-    def _attempt(self, description: Description, body: Body) -> Digest:
+    def _attempt(self, creation: _Creation, description: Description, body: Body) -> Digest:
         try:
-            return self._steps(description, body)
+            return self._steps(creation, description, body)
         except (KeyError, TypeError, AttributeError) as error:
             raise StorageRefused(f"the object service answered in an unknown form: {error!r}") from error
 
-    def _steps(self, description: Description, body: Body) -> Digest:
+    def _steps(self, creation: _Creation, description: Description, body: Body) -> Digest:
         name = description.name
         begun = self.manifest.begun(name)
         if begun is None:
-            begun = self.artifacts.create_once(name, description.properties("object"))
+            with creation.watched():
+                begun = self.artifacts.create_once(name, description.properties("object"))
             self.manifest.begin(name, begun)
         try:
             digest = self._send(begun, description, body)

@@ -1,12 +1,12 @@
 """How long failures of a service are borne."""
 
-import random
 import threading
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from taskward.core.errors import Unreachable
+from taskward.core.errors import TaskwardError, Unreachable
+from taskward.core.retries import wait_after
 
 T = TypeVar("T")
 _FIRST_PAUSE_S: Final = 0.25
@@ -17,32 +17,34 @@ _AFTER_GIVING_UP: Final = 1 / 30
 class Patience:
     """Repeats attempts with growing, jittered pauses; shared by the transfers of one step, safe between threads.
 
-    `repeats` is called before each attempt that is not the first.
+    `borne` are the errors after which an attempt is repeated; `repeats` is called before each that is not the first.
 
     When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch
     of many files ends soon after storage is known to be away.
     """
 
-    def __init__(self, limit_s: float, repeats: Callable[[], None] = lambda: None) -> None:
-        self._limit_s, self._repeats = limit_s, repeats
+    def __init__(self, limit_s: float, repeats: Callable[[], None] = lambda: None,
+                 borne: type[TaskwardError] = Unreachable) -> None:  # fmt: skip
+        self._limit_s, self._repeats, self._borne = limit_s, repeats, borne
         self._gave_up = threading.Event()
 
     def keep_trying(self, attempt: Callable[[], T]) -> T:
-        """The result of `attempt`, repeated while it raises `Unreachable`.
+        """The result of `attempt`, repeated while it raises what is borne, and not before a service wants it.
 
         Raises:
-            Unreachable: the last one, when attempts have been failing for longer than the limit.
+            TaskwardError: the last one borne, when attempts have been failing for longer than the limit; any other.
         """
         failing_since: float | None = None
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 result = attempt()
-            except Unreachable:
+            except self._borne as error:
                 now = time.monotonic()
                 failing_since = now if failing_since is None else failing_since
-                wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-                if now + wait_s - failing_since > self._limit():
+                left_s = failing_since + self._limit() - now
+                wait_s = wait_after(error, pause_s, left_s)
+                if wait_s > left_s:
                     self._gave_up.set()
                     raise
                 time.sleep(wait_s)

@@ -27,7 +27,8 @@ from taskward.uploader.artifact import RunArtifacts
 from taskward.uploader.batch import Batch
 from taskward.uploader.certify import Certification
 from taskward.uploader.claim import DECIDED, Claim
-from taskward.uploader.errors import ClaimLost
+from taskward.uploader.errors import ClaimLost, Denied
+from taskward.uploader.judgement import Judgement
 from taskward.uploader.logs import close_log
 from taskward.uploader.manifest import Manifest
 from taskward.uploader.notes import Notes
@@ -36,6 +37,7 @@ from taskward.uploader.run import RunUpload
 from taskward.uploader.transfer import Transfers
 
 _SIGNER_PAUSE_S: Final = 1.0
+_DENIED_S: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 
@@ -164,19 +166,25 @@ class Service:
 
     def _of(self, run: RunId, signed: bool) -> RunUpload:
         claim = Claim(self.redis, run)
-        patience = Patience(self.settings.give_up_after_s, lambda: self.metrics.add("retries_total"))
         return RunUpload(
             run=run,
             records=self.records,
             claim=claim,
             manifest=Manifest(self.redis, run),
             notes=Notes(self.redis, run),
-            artifacts=RunArtifacts(self.taskcluster, self.transfers, claim, patience),
+            artifacts=RunArtifacts(self.taskcluster, self.transfers, claim, self._judgement(claim)),
             storage=self.settings.storage,
             spool_dir=self.settings.spool_dir,
             metrics=self.metrics,
             signed=signed,
         )
+
+    def _judgement(self, claim: Claim) -> Judgement:
+        def repeats() -> None:
+            self.metrics.add("retries_total")
+
+        limit_s = self.settings.give_up_after_s
+        return Judgement(claim, Patience(limit_s, repeats), Patience(min(limit_s, _DENIED_S), repeats, Denied))
 
 
 def _deserves_signature(record: Record) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 from taskward.core.http1 import Pool
 from taskward.uploader.connection import Stored, Url, put
 from taskward.uploader.content import Body, Digest
-from taskward.uploader.errors import StorageRefused, StorageUnreachable, UrlExpired
+from taskward.uploader.errors import StorageRefused, StorageUnreachable, UrlExpired, UrlUseless
 
 _TIMEOUT_S: Final = 60.0
 _TRY_AGAIN: Final = frozenset({400, 408, 425, 429})  # S3 answers 400 when a connection was idle for too long
@@ -34,6 +34,7 @@ class Transfers:
 
         Raises:
             UrlExpired: ask for a new URL.
+            UrlUseless: the same, once.
             StorageUnreachable: try again later.
             StorageRefused: do not.
             ArtifactLost: the content was not there to be sent.
@@ -73,5 +74,7 @@ def _judge(where: str, answer: Stored) -> Digest:
     if answer.status in _TRY_AGAIN or answer.status >= 500 or answer.status < 300:
         raise StorageUnreachable(said)
     if answer.status < 400:
-        raise StorageRefused(f"{said} (a redirect; an upload follows none)")
+        raise UrlUseless(f"{said} (a redirect; an upload follows none)")
+    if answer.status == http.HTTPStatus.NOT_FOUND:
+        raise UrlUseless(said)
     raise StorageRefused(said)
