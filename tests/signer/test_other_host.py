@@ -71,10 +71,8 @@ def test_a_certificate_of_another_authority_gets_no_answer(address: TlsAddress, 
 
 def test_nobody_gets_an_answer_without_a_certificate(address: TlsAddress) -> None:
     with suppress(OSError):  # an alert, or the end of the connection
-        assert _health(ssl.create_default_context(cafile=str(address.ca_file)), address.port) == b""
-    with_one = ssl.create_default_context(cafile=str(address.ca_file))
-    with_one.load_cert_chain(address.certificate_file, address.key_file)
-    assert _health(with_one, address.port).startswith(b"HTTP/1.1 200")
+        assert _get(ssl.create_default_context(cafile=str(address.ca_file)), address.port, "/healthz") == b""
+    assert _get(_certified(address), address.port, "/healthz").startswith(b"HTTP/1.1 200")
 
 
 def test_the_worker_talks_to_no_other_signer(address: TlsAddress, directory: Path) -> None:
@@ -84,11 +82,32 @@ def test_the_worker_talks_to_no_other_signer(address: TlsAddress, directory: Pat
         SignerClient(replace(address, ca_file=other.file), timeout_s=10).keys()
 
 
-def test_silent_connections_keep_nobody_out(address: TlsAddress) -> None:
-    silent = [socket.create_connection(("127.0.0.1", address.port), 10) for _ in range(12)]
-    assert SignerClient(address, timeout_s=20).keys()
-    for connection in silent:
-        connection.close()
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/v1/keys"])
+def test_a_certificate_of_the_authority_for_another_name_sees_nothing(
+    address: TlsAddress, authority: Authority, path: str
+) -> None:
+    """So the health check says beforehand that this worker would be refused, and why."""
+    answer = _get(_certified(address, *authority.issue("other", "other.example")), address.port, path)
+    assert answer.startswith(b"HTTP/1.1 403")
+    assert b"'other.example' is not one of allowed_clients" in answer
+
+
+def test_a_renewed_certificate_is_used_at_once_and_a_broken_one_is_not(
+    address: TlsAddress, authority: Authority
+) -> None:
+    def serial_number() -> str:
+        with (
+            socket.create_connection(("127.0.0.1", address.port), 10) as plain,
+            _certified(address).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            return str((connection.getpeercert() or {})["serialNumber"])
+
+    former = serial_number()
+    certificate, _ = authority.issue("signer", "127.0.0.1")
+    renewed = serial_number()
+    assert renewed != former
+    certificate.write_text("half a file")
+    assert serial_number() == renewed
 
 
 @pytest.mark.parametrize(
@@ -112,13 +131,19 @@ def test_an_unusable_door_is_told_by_name(config: Path, line: str, told: str) ->
     assert told in text
 
 
-def _health(context: ssl.SSLContext, port: int) -> bytes:
+def _certified(address: TlsAddress, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(address.ca_file))
+    context.load_cert_chain(certificate or address.certificate_file, key or address.key_file)
+    return context
+
+
+def _get(context: ssl.SSLContext, port: int, path: str) -> bytes:
     with (
         socket.create_connection(("127.0.0.1", port), 10) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: signer\r\n\r\n")
-        return connection.recv(1000)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: signer\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(10_000), b""))
 
 
 def _free_port() -> int:

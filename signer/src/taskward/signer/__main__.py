@@ -21,7 +21,7 @@ from taskward.signer.settings import SignerSettings
 from taskward.signer.sockets import listening
 
 _THREADS = 8
-_CONNECTIONS = 100
+_CONNECTIONS = 1000  # never reached: `worker.SignerWorker` has room for fewer
 _GRACE_S = 30
 
 
@@ -29,10 +29,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Builds the application in the worker process: neither SQLite nor locks survive a fork."""
 
     def __init__(self, settings: SignerSettings, descriptor: int) -> None:
-        self._settings = settings
+        self.settings = settings
         self._options: dict[str, Any] = {
             "bind": f"fd://{descriptor}",
-            "worker_class": "gthread",
+            "worker_class": "taskward.signer.worker.SignerWorker",
             "workers": 1,  # the records have one owner
             "threads": _THREADS,
             "worker_connections": _CONNECTIONS,
@@ -42,8 +42,6 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "forwarded_allow_ips": "",
             "proc_name": "taskward-signer",
         }
-        if isinstance(settings.door, TlsDoor):
-            self._options |= tls.options(settings.door)
         super().__init__()
 
     def load_config(self) -> None:
@@ -51,7 +49,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.cfg.set(name, value)
 
     def load(self) -> Any:  # a Flask, which gunicorn's own types do not take for a WSGI application
-        return build(self._settings)
+        return build(self.settings)
 
 
 def _door(door: SocketDoor | TlsDoor) -> AbstractContextManager[socket.socket]:

@@ -14,8 +14,8 @@ payload hash and, for temporary credentials, ``ext``. Answers ::
 
 ``omitted`` names documents that cannot exist for this task (OpenPGP bears no line above 19 993 bytes) while others
 can. ``GET /v1/keys`` answers with the keyholder's ``keys.json``. ``GET /healthz`` says ``ok`` when the keyholder
-listens; ``GET /metrics`` is for Prometheus. These two are for whoever can open the socket (from another
-host: has a certificate of ours), the others for ``allowed_users`` and ``allowed_clients``.
+listens; ``GET /metrics`` is for Prometheus. On a Unix socket these two are for whoever can open it. All else is for
+``allowed_users`` and ``allowed_clients``.
 
 Anything else is ``{"error": {"code", "message", "retryable"}}``: 400 malformed or unsignable, 401 the Hawk header
 proves nothing, 403 not allowed for this caller, run or manifest, 409 signed otherwise before or replayed; and, worth
@@ -38,6 +38,7 @@ from taskward.signer.answers import (
     TryLaterError,
 )
 from taskward.signer.certifier import Certifier
+from taskward.signer.door import TlsDoor
 from taskward.signer.jsontext import canonical
 from taskward.signer.peer import allowed_peer
 from taskward.signer.rate import RateLimit
@@ -73,6 +74,7 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
     @app.get("/healthz")
     def healthz() -> Response:
+        _onlooker(certifier)
         if not certifier.keyholder.reachable():
             raise TryLaterError("keyholder-unavailable", "the keyholder does not listen at its socket")
         certifier.public_keys.all()
@@ -80,6 +82,7 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
     @app.get("/metrics")
     def metrics() -> Response:
+        _onlooker(certifier)
         text = certifier.metrics.text(
             keyholder_up=certifier.keyholder.reachable(),
             openpgp_expires_s=certifier.public_keys.openpgp_expires_s(),
@@ -125,6 +128,11 @@ def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
 
 def _caller(certifier: Certifier) -> Mapping[str, int | str]:
     return allowed_peer(request.environ["gunicorn.socket"], certifier.settings.door)
+
+
+def _onlooker(certifier: Certifier) -> None:
+    if isinstance(certifier.settings.door, TlsDoor):
+        _caller(certifier)
 
 
 def _body(incoming: Request) -> bytes:

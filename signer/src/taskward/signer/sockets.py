@@ -13,7 +13,7 @@ from taskward.signer.errors import SettingsError
 
 _log = logging.getLogger(__name__)
 _MAX_PATH_BYTES: Final = 107  # sun_path holds 108 bytes with the final NUL
-_BACKLOG: Final = 64
+_BACKLOG: Final = 1024  # in a full one, callers wait for others' connections
 _PEER_TIMEOUT_S: Final = 10.0
 
 

@@ -3,31 +3,24 @@
 import logging
 import socket
 import ssl
-import struct
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from taskward.signer.door import TlsDoor
 from taskward.signer.errors import SettingsError
 
 _log = logging.getLogger(__name__)
-_BACKLOG: Final = 64
-_PATIENCE_S: Final = 10
+_BACKLOG: Final = 1024  # in a full one, callers wait for others' connections
 
 
 def listening(door: TlsDoor) -> socket.socket:
-    """A listener; who neither sends nor receives anything for ten seconds, be it a handshake, is cut off.
-
-    Raises `SettingsError` for an address that is not ours or in use, and for files that cannot be used.
-    """
+    """Raises `SettingsError` for an address that is not ours or in use, and for files that cannot be used."""
     if not door.allowed_clients:
         _log.warning("allowed_clients is empty: everybody is refused")
     _check(door)
     listener = socket.socket(socket.AF_INET6 if ":" in door.host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        patience = struct.pack("@ll", _PATIENCE_S, 0)  # accepted connections inherit it
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         listener.bind((door.host, door.port))
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -36,13 +29,35 @@ def listening(door: TlsDoor) -> socket.socket:
     return listener
 
 
-def options(door: TlsDoor) -> dict[str, Any]:
-    """gunicorn's settings."""
+class Contexts:
+    """The `context` of the door's files as they are now: they may be replaced while we run."""
 
-    def make_context(_config: Any, _default: Any) -> ssl.SSLContext:
-        return context(door)
+    def __init__(self, door: TlsDoor) -> None:
+        self._door = door
+        self._files = (door.certificate_file, door.key_file, door.client_ca_file)
+        self._context, self._made_of = context(door), self._state()
 
-    return {"certfile": str(door.certificate_file), "keyfile": str(door.key_file), "ssl_context": make_context}
+    def current(self) -> ssl.SSLContext:
+        """While the files are missing or do not fit together, the one before."""
+        state = self._state()
+        if state != self._made_of:
+            self._made_of = state
+            try:
+                self._context = context(self._door)
+            except OSError as error:  # which ssl's errors are, too
+                _log.warning("the changed certificate files cannot be used, the former ones still are: %s", error)
+        return self._context
+
+    def _state(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_state(file) for file in self._files)
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def context(door: TlsDoor) -> ssl.SSLContext:
