@@ -8,9 +8,10 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 from urllib.parse import parse_qs, unquote, urlsplit
 
 KEPT_BYTES = 4 << 20
@@ -123,6 +124,18 @@ class Cloud:
             self.objects[answer["name"]] = {"uploadId": answer["uploadId"], "finished": False, "artifact": name}
             return 200, {**answer, "credentials": {"clientId": "object", "accessToken": "t"}}
         return 200, {"storageType": kind}
+
+
+class Faults(list[int | str]):
+    """Faults that make something else happen with them."""
+
+    def __init__(self, faults: list[int | str], happens: Callable[[], None]) -> None:
+        super().__init__(faults)
+        self._happens = happens
+
+    def pop(self, index: SupportsIndex = -1) -> int | str:
+        self._happens()
+        return super().pop(index)
 
 
 class _Server(ThreadingHTTPServer):

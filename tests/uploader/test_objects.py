@@ -6,7 +6,8 @@ import pytest
 
 from taskward.core.settings import UploaderSettings
 from taskward.uploader.manifest import Manifest
-from uploader.site import BACKING, LIVE, Site
+from uploader.cloud import Faults
+from uploader.site import BACKING, EXPIRES, LIVE, Site
 
 
 @pytest.fixture
@@ -56,12 +57,36 @@ def test_a_failed_put_is_repeated_without_a_second_create(objects: Site) -> None
 
 def test_another_uploader_goes_on_where_the_first_one_died(objects: Site) -> None:
     objects.left_by_the_executor(objects.file("public/a", b"x" * 10_000))
-    entry = {"storageType": "object", "contentType": "text/plain", "expires": "2030-01-01T00:00:00.000Z"}
+    entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
     _, answer = objects.cloud.create("public/a", entry)
     Manifest(objects.redis, objects.run).begin("public/a", answer)
     assert objects.manifest.read() == {}
     objects.upload_all()
     assert objects.cloud.creates["public/a"] == 0
+    assert objects.outcome.succeeded
+
+
+def test_another_uploader_does_not_insist_on_an_answer_that_was_lost_with_the_first(objects: Site) -> None:
+    objects.settings = UploaderSettings(storage="object", give_up_after_s=60)
+    objects.left_by_the_executor(objects.file("public/a", b"a"), objects.file("public/b", b"b"))
+    entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
+    objects.manifest.asking("public/a")
+    objects.cloud.create("public/a", entry)
+    objects.manifest.asking("public/b")
+    objects.upload_all()
+    assert objects.cloud.creates["public/a"] == 2
+    assert objects.outcome.reason == "resource-unavailable"
+    assert objects.cloud.stored["public/b"].body == b"b"
+
+
+def test_an_answer_that_another_process_is_just_keeping_is_used(objects: Site) -> None:
+    objects.left_by_the_executor(objects.file("public/a", b"a"))
+    entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
+    _, answer = objects.cloud.create("public/a", entry)
+    objects.manifest.asking("public/a")
+    objects.cloud.create_faults["public/a"] = Faults([500], lambda: objects.manifest.begin("public/a", answer))
+    objects.upload_all()
+    assert objects.cloud.creates["public/a"] == 1
     assert objects.outcome.succeeded
 
 

@@ -1,14 +1,13 @@
 """What the queue says to createArtifact decides how the run ends."""
 
 import time
-from collections.abc import Callable
-from typing import SupportsIndex
 
 import pytest
 
 from taskward.core.outbox import Entry
 from taskward.core.outcome import decided_by_queue, failed
 from taskward.core.settings import UploaderSettings
+from uploader.cloud import Faults
 from uploader.site import BACKING, EXPIRES, LIVE, Site
 
 
@@ -185,18 +184,6 @@ def test_credentials_are_the_newest_at_each_attempt(site: Site) -> None:
     assert site.cloud.client_ids[0] == "first"
     assert site.cloud.client_ids[-1] == "second"
     assert site.outcome.succeeded
-
-
-class Faults(list[int | str]):
-    """Faults that make something else happen with them."""
-
-    def __init__(self, faults: list[int | str], happens: Callable[[], None]) -> None:
-        super().__init__(faults)
-        self._happens = happens
-
-    def pop(self, index: SupportsIndex = -1) -> int | str:
-        self._happens()
-        return super().pop(index)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 1025, "public/ü", "public/\n", "a\x00b", ".", "..", "public/\x7f"])

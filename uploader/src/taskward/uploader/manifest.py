@@ -1,8 +1,8 @@
 """What has become of each artifact of a run: the memory that outlives an uploader.
 
 One field an artifact name in ``tw:manifest:RUN``. A field is written after the upload, so a lost process costs at
-most the transfers that were under way and the few that were about to be recorded. Object storage needs a step before
-(`begin`): the queue hands out an upload once only.
+most the transfers that were under way and the few that were about to be recorded. Object storage needs two steps
+before (`asking`, `begin`): the queue hands out an upload once only.
 """
 
 import json
@@ -61,12 +61,16 @@ class Manifest:
         if fields:
             self._redis.hset(self._key, mapping=fields)
 
+    def asking(self, name: str) -> None:
+        """The queue is about to be asked for an object upload."""
+        self.begin(name, {})
+
     def begin(self, name: str, answer: Mapping[str, Any]) -> None:
         """Keeps the queue's answer for an object upload, before anything is sent."""
         self._redis.hset(self._key, name, json.dumps({_BEGUN: dict(answer)}))
 
     def begun(self, name: str) -> dict[str, Any] | None:
-        """The answer that `begin` kept, if the upload is not done."""
+        """The answer that `begin` kept, if the upload is not done; empty after `asking` alone."""
         value = self._redis.hget(self._key, name)
         answer: dict[str, Any] | None = json.loads(value).get(_BEGUN) if value else None
         return answer

@@ -2,7 +2,8 @@
 
 A second createArtifact of storageType object is answered with 500 for ever, and the first answer names the upload. So
 the answer is kept in the manifest before anything else happens, and every later step (each may be repeated) starts from
-there. An answer that got lost on its way costs the artifact, as soon as it is known to be lost.
+there. An answer that got lost, on its way or with the process that waited for it, costs the artifact as soon as that
+500 tells.
 """
 
 import base64
@@ -28,9 +29,11 @@ class _Creation:
     """What is known of the createArtifact of one artifact.
 
     Attributes:
+        asked_before: another process was about to send one: it has died since, or is just keeping the answer.
         unheard: one was sent whose answer did not arrive; it may have been done.
     """
 
+    asked_before: bool
     unheard: bool = False
 
     @contextmanager
@@ -39,11 +42,13 @@ class _Creation:
         try:
             yield
         except Unreachable as error:
-            if self.unheard and error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            if self.unheard and failed:
                 raise StorageRefused(
                     f"the queue's answer to createArtifact was lost, and an object upload is handed out once: {error}"
                 ) from error
-            self.unheard |= error.status < HTTPStatus.MULTIPLE_CHOICES or error.status in _GATEWAY_HEARD_NOTHING
+            no_answer = error.status < HTTPStatus.MULTIPLE_CHOICES or error.status in _GATEWAY_HEARD_NOTHING
+            self.unheard |= no_answer or (self.asked_before and failed)
             raise
 
 
@@ -57,7 +62,7 @@ class ObjectUpload:
     def put(self, description: Description, body: Body) -> Digest:
         """Uploads `body`, which must know both hashes, without encoding."""
         refuse_unbearable(description.name, description.content_type)
-        creation = _Creation()
+        creation = _Creation(asked_before=self.manifest.begun(description.name) == {})
         return self.artifacts.judgement.of(lambda: self._attempt(creation, description, body))
 
     def _attempt(self, creation: _Creation, description: Description, body: Body) -> Digest:
@@ -69,7 +74,8 @@ class ObjectUpload:
     def _steps(self, creation: _Creation, description: Description, body: Body) -> Digest:
         name = description.name
         begun = self.manifest.begun(name)
-        if begun is None:
+        if not begun:
+            self.manifest.asking(name)
             with creation.watched():
                 begun = self.artifacts.create_once(name, description.properties("object"))
             self.manifest.begin(name, begun)
