@@ -200,15 +200,36 @@ def _reachable(client: Taskcluster) -> Finding:
 def _clock(root_url: str, verify: Any) -> Finding:
     import requests
 
-    answer = requests.get(f"{root_url.rstrip('/')}/api/queue/v1/ping", timeout=_TIMEOUT_S, verify=verify)
-    if "Date" not in answer.headers:
-        return Finding("clock", "warning", "the answer has no Date")
-    skew_s = abs((datetime.now(UTC) - email.utils.parsedate_to_datetime(answer.headers["Date"])).total_seconds())
+    try:
+        answer = requests.get(f"{root_url.rstrip('/')}/api/queue/v1/ping", timeout=_TIMEOUT_S, verify=verify)
+    except requests.exceptions.SSLError:
+        return _unknown_time(f"no TLS with {root_url}: it speaks none, or [taskcluster] ca_file lacks its authority")
+    except requests.exceptions.Timeout:
+        return _unknown_time(f"{root_url} did not answer within {_TIMEOUT_S:.0f} s")
+    except requests.exceptions.RequestException:
+        return _unknown_time(f"{root_url} cannot be reached; see the finding on the root URL")
+    skew_s = _skew_s(answer.headers.get("Date", ""))
+    if skew_s is None:
+        return Finding("clock", "warning", f"{root_url} did not say what time it is there: no Date in its answer")
     if skew_s > _MAX_SKEW_S:
         return Finding(
             "clock", "failed", f"{skew_s:.0f} s off; credentials are refused; set the clock (systemd-timesyncd, chrony)"
         )
     return Finding("clock", "ok", f"within {max(1, round(skew_s))} s of Taskcluster's")
+
+
+def _unknown_time(why: str) -> Finding:
+    return Finding("clock", "failed", f"cannot be compared with Taskcluster's: {why}")
+
+
+def _skew_s(date: str) -> float | None:
+    """Between this machine's clock and a Date field; None when that is not one."""
+    try:
+        there = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = there if there.tzinfo else there.replace(tzinfo=UTC)  # "-0000" is UTC, too
+    return abs((datetime.now(UTC) - aware).total_seconds())
 
 
 def _scopes(client: Taskcluster, settings: Settings) -> Finding:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from taskward.cli import trust
 from taskward.cli.accounts import user_of
 from taskward.cli.toml import document
 from taskward.core.errors import ConfigurationError
@@ -59,7 +60,8 @@ def text(settings: Settings) -> str:
 
 
 def check(settings: Settings) -> None:
-    """Lets each process's own reader look at the resolved configuration; writes nothing that stays.
+    """Lets each process's own reader look at the resolved configuration, and `trust` at the file of certificates;
+    writes nothing that stays.
 
     Raises:
         ConfigurationError: one of them cannot use it; the text names what it was read from, section and key.
@@ -80,6 +82,7 @@ def check(settings: Settings) -> None:
     port = found["gateway"]["port"]
     if port and port in (found["proxy"]["port"], found["proxy"]["container_port"]):
         raise ConfigurationError(f"{settings.where}: [gateway] port: {port} is [proxy] port, too; choose another one")
+    trust.check(settings)
 
 
 def _read(path: Path) -> None:
