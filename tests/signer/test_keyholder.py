@@ -178,6 +178,28 @@ def test_where_systemd_has_taken_the_network_away_nothing_is_missing() -> None:
     assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
 
 
+SAYS_SO = """
+import logging
+from taskward.signer.confine import drop_privileges, leave_network
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+print(drop_privileges() + leave_network())
+"""
+
+
+@pytest.mark.root
+def test_an_ordinary_user_s_log_says_what_holds_and_warns_of_nothing() -> None:
+    done = as_nobody(SAYS_SO)
+    assert (done.returncode, done.stdout) == (0, b"()\n"), done.stderr
+    assert done.stderr == b"INFO off the network by sockets of the Unix family only\n"
+
+
+@pytest.mark.root
+def test_it_warns_where_nothing_keeps_it_off_the_network() -> None:
+    done = as_nobody("import platform; platform.machine = lambda: 'vax'" + SAYS_SO)
+    assert b"an empty network namespace (needs root): " in done.stdout
+    assert b"sockets of the Unix family only: not written for vax" in done.stdout
+
+
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
 def test_systemd_hears_when_it_serves(monkeypatch: pytest.MonkeyPatch, directory: Path, abstract: bool) -> None:
     address = f"{directory}/notify"

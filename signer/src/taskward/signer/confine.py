@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import logging
 import os
 import platform
 import resource
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+_log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
@@ -53,13 +55,21 @@ def drop_privileges() -> tuple[str, ...]:
 
 
 def leave_network() -> tuple[str, ...]:
-    """No network any more, like `drop_privileges`, and after it: a system call filter needs that."""
-    return _attempt(
-        {
-            "an empty network namespace (needs root)": _leave_network,
-            "sockets of the Unix family only": _forbid_network_sockets,
-        }
-    )
+    """No network any more, after `drop_privileges`: a system call filter needs that. Either of two ways is enough.
+
+    Returns what this system did not allow, in words for the log, when neither way is open to this process; else logs
+    what holds. An empty namespace takes root, or a manager that has made one for this process.
+    """
+    attempts = {
+        "an empty network namespace (needs root)": _leave_network,
+        "sockets of the Unix family only": _forbid_network_sockets,
+    }
+    missing = _attempt(attempts)
+    if len(missing) == len(attempts):
+        return missing
+    held = [name for name in attempts if not any(text.startswith(name) for text in missing)]
+    _log.info("off the network by %s", " and by ".join(name.partition(" (")[0] for name in held))
+    return ()
 
 
 def die_with(parent: int) -> None:
