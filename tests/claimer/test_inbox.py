@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from claimer.conftest import Rig
+from simulators import service
 from taskward.claimer.inbox import Inbox
 from taskward.claimer.resolve import Resolver
 from taskward.core import keys
 from taskward.core.ids import RunId
 from taskward.core.outcome import COMPLETED
+from taskward.core.taskcluster import Taskcluster
 
 WITHIN_S = 10.0
 
@@ -89,3 +92,21 @@ def test_a_run_that_was_uploaded_before_this_life_is_found_without_being_announc
     with serving(rig, Resolver(rig.taskcluster, rig.records, rig.layout.proofs)) as freed:
         assert freed.wait(WITHIN_S)
     assert rig.status(run)["state"] == "completed"
+
+
+class ForgetfulQueue(service.Service):
+    """Knows nobody at first."""
+
+    def answer(self, call: service.Call) -> tuple[int, Any]:
+        return (401, {"code": "AuthenticationFailed"}) if len(self.calls) == 1 else (200, {})
+
+
+def test_a_report_that_is_not_admitted_is_made_again_by_itself(rig: Rig) -> None:
+    run = rig.claimed()
+    rig.uploaded(run, COMPLETED)
+    with service.serving(ForgetfulQueue()) as queue:
+        taskcluster = Taskcluster(queue.url, give_up_after_s=0)
+        with serving(rig, replace(rig.resolver, taskcluster=taskcluster)) as freed:
+            assert freed.wait(WITHIN_S)
+        assert [call.path for call in queue.calls] == [f"/api/queue/v1/task/{run.task_id}/runs/0/completed"] * 2
+    assert 'resolved_total{reason="completed"} 1' in rig.metrics.read_text()
