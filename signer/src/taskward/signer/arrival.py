@@ -114,16 +114,18 @@ class Arrival(_Connection):  # type: ignore[misc]  # see above
             self.admitted = True
 
     def _missing(self) -> int:
-        if self._size_bytes is None:
-            end = self._data.find(_HEAD_END, self._searched)
-            self._searched = max(0, len(self._data) - len(_HEAD_END) + 1)
-            if end < 0 and len(self._data) >= _MAX_HEAD_BYTES:
-                raise HeadTooLargeError
-            if end < 0:
-                return _MAX_HEAD_BYTES - len(self._data)
+        if self._size_bytes is not None:
+            return self._size_bytes - len(self._data)
+        end = self._data.find(_HEAD_END, self._searched)
+        self._searched = max(0, len(self._data) - len(_HEAD_END) + 1)
+        if end >= 0:
             head_bytes = end + len(_HEAD_END)
-            self._size_bytes = head_bytes + self._body_bytes(bytes(self._data[:head_bytes]))
-        return self._size_bytes - len(self._data)
+            size_bytes = head_bytes + self._body_bytes(bytes(self._data[:head_bytes]))
+            self._size_bytes = size_bytes
+            return size_bytes - len(self._data)
+        if len(self._data) >= _MAX_HEAD_BYTES:
+            raise HeadTooLargeError
+        return _MAX_HEAD_BYTES - len(self._data)
 
     def _body_bytes(self, head: bytes) -> int:
         """How much of a body to wait for. What is too large, or of unknown length, is refused by its head alone."""
