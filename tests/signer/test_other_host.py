@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -90,6 +91,13 @@ def test_a_certificate_of_the_authority_for_another_name_sees_nothing(
     answer = _get(_certified(address, *authority.issue("other", "other.example")), address.port, path)
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"'other.example' is not one of allowed_clients" in answer
+
+
+def test_the_signers_own_certificate_is_for_its_health_check_only(address: TlsAddress, config: Path) -> None:
+    table = tomllib.loads(config.read_text())["signer"]
+    own = _certified(address, Path(table["certificate_file"]), Path(table["key_file"]))
+    first_lines = {path: _get(own, address.port, path)[:12] for path in ("/healthz", "/metrics", "/v1/keys")}
+    assert first_lines == {"/healthz": b"HTTP/1.1 200", "/metrics": b"HTTP/1.1 200", "/v1/keys": b"HTTP/1.1 403"}
 
 
 def test_a_renewed_certificate_is_used_at_once_and_a_broken_one_is_not(

@@ -14,8 +14,8 @@ payload hash and, for temporary credentials, ``ext``. Answers ::
 
 ``omitted`` names documents that cannot exist for this task (OpenPGP bears no line above 19 993 bytes) while others
 can. ``GET /v1/keys`` answers with the keyholder's ``keys.json``. ``GET /healthz`` says ``ok`` when the keyholder
-listens; ``GET /metrics`` is for Prometheus. On a Unix socket these two are for whoever can open it. All else is for
-``allowed_users`` and ``allowed_clients``.
+listens; ``GET /metrics`` is for Prometheus. On a Unix socket these two are for whoever can open it, over TLS also for
+who has the signer's own certificate. All else is for ``allowed_users`` and ``allowed_clients``.
 
 Anything else is ``{"error": {"code", "message", "retryable"}}``: 400 malformed or unsignable, 401 the Hawk header
 proves nothing, 403 not allowed for this caller, run or manifest, 409 signed otherwise before or replayed; and, worth
@@ -40,7 +40,7 @@ from taskward.signer.answers import (
 from taskward.signer.certifier import Certifier
 from taskward.signer.door import TlsDoor
 from taskward.signer.jsontext import canonical
-from taskward.signer.peer import allowed_peer
+from taskward.signer.peer import allowed_peer, is_ourselves
 from taskward.signer.rate import RateLimit
 from taskward.signer.request import MAX_REQUEST_BYTES
 
@@ -131,7 +131,8 @@ def _caller(certifier: Certifier) -> Mapping[str, int | str]:
 
 
 def _onlooker(certifier: Certifier) -> None:
-    if isinstance(certifier.settings.door, TlsDoor):
+    door = certifier.settings.door
+    if isinstance(door, TlsDoor) and not is_ourselves(request.environ["gunicorn.socket"], door):
         _caller(certifier)
 
 

@@ -1,11 +1,15 @@
 """Who is at the other end of a connection: a user of this host, or, from another host, a client certificate."""
 
+import re
+import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from taskward.signer.answers import ForbiddenError
 from taskward.signer.door import SocketDoor, TlsDoor
 from taskward.signer.sockets import peer_uid
+
+_FIRST: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def allowed_peer(connection: Any, door: SocketDoor | TlsDoor) -> Mapping[str, int | str]:
@@ -24,6 +28,15 @@ def allowed_peer(connection: Any, door: SocketDoor | TlsDoor) -> Mapping[str, in
     if uid not in door.allowed_uids:
         raise ForbiddenError("caller-not-allowed", f"uid {uid} is not one of allowed_users")
     return {"uid": uid}
+
+
+def is_ourselves(connection: Any, door: TlsDoor) -> bool:
+    """Whether the caller shows this signer's own certificate, as a health check beside it does."""
+    try:
+        ours = ssl.PEM_cert_to_DER_cert(_FIRST.findall(door.certificate_file.read_text())[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return bool(connection.getpeercert(binary_form=True) == ours)
 
 
 def _names(certificate: Mapping[str, Any]) -> frozenset[str]:
