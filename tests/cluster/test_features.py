@@ -117,7 +117,11 @@ def test_docker_in_a_task_reaches_nothing_but_its_own(
     task_id = task_of(cluster, client_image, DOCKER, features={"dind": True}, env={"IMAGE": busybox})
     lines = log_of(cluster, task_id).splitlines()
     assert [line for line in lines if not line.startswith("[")][-6:] == ["inner", "code 7", "built", "kept", "1", "0"]
-    assert [each["Id"] for each in daemon.containers(all=True) if task_id in str(each["Labels"])] == []
+    until(lambda: not of_task(daemon, task_id), "its containers are gone")  # the task's own, after it is resolved
+
+
+def of_task(daemon: APIClient, task_id: str) -> list[str]:
+    return [each["Id"] for each in daemon.containers(all=True) if task_id in str(each["Labels"])]
 
 
 def test_saved_container_is_the_image_of_the_next_task(cluster: Cluster, busybox: str) -> None:
