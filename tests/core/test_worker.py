@@ -220,9 +220,17 @@ def test_a_job_process_killed_alone_is_tried_again(workers: Workers, redis: Redi
     workers.hold()
     put(redis, Job.execute(RUN))
     until(lambda: workers.done() == [f"start {RUN}"])
+    watch, reaper = Watch([workers.locks("execute")]), workers.reaper()
+    watch.wait(0)
     os.kill(workers.pids()[0], signal.SIGKILL)
+    assert watch.wait(5), "the pidfd must tell"
     workers.hold(False)
-    until(lambda: workers.done() == [f"start {RUN}", f"start {RUN}", f"end {RUN}"])
+
+    def again() -> bool:
+        reaper.sweep()
+        return workers.done() == [f"start {RUN}", f"start {RUN}", f"end {RUN}"]
+
+    until(again, within_s=5)
 
 
 def test_a_job_that_keeps_killing_its_worker_is_given_up(workers: Workers, redis: Redis) -> None:

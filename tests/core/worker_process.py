@@ -11,7 +11,8 @@ from pathlib import Path
 from taskward.core.address import RedisAddress
 from taskward.core.connection import connect
 from taskward.core.safejob import Registry
-from taskward.core.worker import ForkingWorker, InProcessWorker
+from taskward.core.forking import ForkingWorker
+from taskward.core.worker import InProcessWorker
 
 KIND, ROLE, SOCKET, PASSWORD, LOCKS, OUT = sys.argv[1:]
 

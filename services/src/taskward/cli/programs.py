@@ -76,17 +76,21 @@ def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[
         Program("gateway", "taskward.gateway", config, "services"),
         Program("uploader", "taskward.uploader", config, "uploaders", settings.uploader.processes, slow_s),
         Program("claimer", "taskward.claimer", config, "claimers", stop_s=slow_s),
-        Program("executor", "taskward.executor", config, "executors", executors(settings), slow_s),
+        Program("executor", "taskward.executor", (*config, *_slots(settings)), "executors", stop_s=slow_s),
     )
 
 
 def executors(settings: Settings) -> int:
-    """How many: as many as tasks at once, with ``[docker] restrict_cpu`` no more than there are processors.
+    """How many runs the executor takes at once: as many as tasks at once, with ``[docker] restrict_cpu`` no more than there are processors.
 
     That is docker-worker.md §2.12.
     """
     capacity = settings.worker.capacity
     return min(capacity, len(os.sched_getaffinity(0))) if settings.docker.restrict_cpu else capacity
+
+
+def _slots(settings: Settings) -> tuple[str, ...]:
+    return ("--slots", str(slots)) if (slots := executors(settings)) > 1 else ()
 
 
 def devcluster_program(wanted: Devcluster) -> Program:

@@ -87,9 +87,12 @@ class Metrics:
         self._gauges: dict[Key, float] = {}
 
     @classmethod
-    def of_process(cls, role: str, state_dir: Path) -> "Metrics":
-        """Those of this process, by the name that the supervisor or the container gave it; all gauges at rest."""
-        name = os.environ.get("SUPERVISOR_PROCESS_NAME") or socket.gethostname()
+    def of_process(cls, role: str, state_dir: Path, slot: str = "") -> "Metrics":
+        """Those of this process, or of one slot of it, by the name that the supervisor or the container gave it.
+
+        All gauges are at rest.
+        """
+        name = (os.environ.get("SUPERVISOR_PROCESS_NAME") or socket.gethostname()) + slot
         metrics = cls(role, state_dir / "metrics" / role / f"{_UNUSUAL.sub('-', name)[:64]}.prom")
         for metric in METRICS[role]:
             if metric.kind == "gauge":

@@ -1,6 +1,7 @@
-"""``python -m taskward.executor --config FILE``: one slot; the supervisor starts as many as the worker's capacity."""
+"""``python -m taskward.executor --config FILE [--slots N]``: takes runs, each in a process of its own."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -9,13 +10,14 @@ from typing import Final
 
 from taskward.core import locks, log
 from taskward.core.connection import connect
+from taskward.core.children import aside
 from taskward.core.errors import ConfigurationError
+from taskward.core.forking import ForkingWorker
 from taskward.core.jobs import EXECUTE
 from taskward.core.metrics import Metrics
 from taskward.core.record import Records
 from taskward.core.safejob import Registry
 from taskward.core.settings import Settings
-from taskward.core.worker import ForkingWorker
 from taskward.executor.content import content_type_of
 from taskward.executor.docker.presence import has_containers
 from taskward.executor.job import Executor
@@ -35,18 +37,20 @@ def main() -> int:
     """Works until it is told to stop; 64 when the configuration cannot be used."""
     parser = argparse.ArgumentParser(prog="taskward.executor", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the worker's configuration file")
+    parser.add_argument("--slots", type=int, default=1, metavar="N", help="how many runs at once (default: 1)")
+    arguments = parser.parse_args()
     log.configure("executor")
     try:
-        settings = Settings.load(parser.parse_args().config)
+        settings = Settings.load(arguments.config)
     except ConfigurationError as error:
         _logger.error("configuration cannot be used", extra={"reason": str(error)})
         return _EX_CONFIG
-    work(settings)
+    work(settings, arguments.slots)
     return 0
 
 
-def work(settings: Settings) -> None:
-    """Takes jobs from the queue; everything a job process needs is loaded before it is forked."""
+def work(settings: Settings, slots: int) -> None:
+    """Takes jobs from the queue, `slots` at once; everything a job's process needs is loaded before it is forked."""
     os.umask(_UMASK)
     address = settings.redis("executor")
     redis = connect(address)
@@ -58,13 +62,20 @@ def work(settings: Settings) -> None:
     settings.layout.proofs.mkdir(exist_ok=True)
     locks.sweep(settings.layout.proofs)
     sweep = Sweep(settings, Records(redis))
-    sweep.relieve()
-    sweep.run()
+    aside(sweep.start)
+
+    def metrics(slot: int) -> Metrics:
+        return Metrics.of_process("executor", settings.layout.state_dir, f"-{slot}" if slots > 1 else "")
+
+    def execute(task_id: str, run_id: int) -> None:
+        Executor(settings, redis, AbortReasons(address), metrics=metrics(worker.slot)).execute(task_id, run_id)
+
     registry = Registry(EXECUTE.name)
-    metrics = Metrics.of_process("executor", settings.layout.state_dir)
-    executor = Executor(settings, redis, AbortReasons(address), metrics=metrics)
-    registry.add("execute", executor.execute, task_id=str, run_id=int)
-    ForkingWorker("executor", registry, redis, lock_dir, sweep.run_now_and_then).work()
+    registry.add("execute", execute, task_id=str, run_id=int)
+    for slot in range(slots):
+        metrics(slot)
+    worker = ForkingWorker("executor", registry, redis, lock_dir, slots, errand=sweep.run, idle=metrics)
+    worker.work()
     sweep.close()
 
 
@@ -75,6 +86,8 @@ def _preload(settings: Settings) -> None:
     if has_containers(settings):
         kind_of({"payload": {"image": ""}})
         problems({}, "docker-worker")
+    gc.collect()
+    gc.freeze()  # else each job's collector would write to all the pages that it shares
 
 
 if __name__ == "__main__":

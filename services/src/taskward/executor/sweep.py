@@ -8,9 +8,8 @@ are logs for a while, for their readers.
 import logging
 import os
 import shutil
-import time
 from subprocess import SubprocessError
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from taskward.core import locks, retention
 from taskward.core.ids import RunId
@@ -29,8 +28,6 @@ from taskward.executor.traces import runs_in, runs_of
 if TYPE_CHECKING:
     from taskward.executor.docker.sweep import Containers
 
-PAUSE_S: Final = 5.0
-
 _logger = logging.getLogger(__name__)
 
 
@@ -40,14 +37,11 @@ class Sweep:
     def __init__(self, settings: Settings, records: Records, keep_logs_s: float = KEEP_LOGS_S) -> None:
         self._settings, self._layout, self._records = settings, settings.layout, records
         self._keep_logs_s = keep_logs_s
-        self._last_s = time.monotonic()
-        self._containers: Containers | None = None
 
-    def run_now_and_then(self) -> None:
-        """`run`, when the last time is long enough ago; for the pauses between jobs."""
-        if time.monotonic() - self._last_s >= PAUSE_S:
-            self.run()
-            self._last_s = time.monotonic()
+    def start(self) -> None:
+        """`relieve`, then `run`; for the start of a worker."""
+        self.relieve()
+        self.run()
 
     def relieve(self) -> None:
         """Makes room on a full disk, where Redis cannot run and so cannot be asked which runs are over: while no job
@@ -65,7 +59,8 @@ class Sweep:
 
     def run(self) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
-        in_containers, remains = self._of_containers(), self._remains()
+        containers = self._containers()
+        in_containers, remains = containers.runs() if containers else set(), self._remains()
         outboxes, logs = runs_in(self._layout.state_dir / "outbox"), runs_in(self._layout.logs)
         shells = runs_of({path.stem for path in self._layout.shells.glob("*.sock")})
         desktops = runs_in(self._layout.desktops)
@@ -73,10 +68,10 @@ class Sweep:
         kept = active | retention.retained(self._layout).keys()  # asked in this order: see `core.retention`
         for run in remains - kept - in_containers:
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
-        if self._containers is not None:
+        if containers:
             for run in in_containers - kept:
-                clear(self._containers.engine(run), run)
-            self._containers.tidy(kept)
+                clear(containers.engine(run), run)
+            containers.tidy(kept)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
         for run in desktops - kept:
@@ -89,15 +84,15 @@ class Sweep:
 
     def close(self) -> None:
         """The worker ends: what was kept ready for further runs goes."""
-        if self._containers is not None:
-            self._containers.close()
+        if containers := self._containers():
+            containers.close()
 
-    def _of_containers(self) -> set[RunId]:
-        if self._containers is None and has_containers(self._settings):
-            from taskward.executor.docker.sweep import Containers  # only workers that run containers need it
+    def _containers(self) -> "Containers | None":
+        if not has_containers(self._settings):
+            return None
+        from taskward.executor.docker.sweep import Containers  # only workers that run containers need it
 
-            self._containers = Containers(self._settings)
-        return self._containers.runs() if self._containers is not None else set()
+        return Containers(self._settings)
 
     def _remains(self) -> set[RunId]:
         found = runs_in(self._layout.tasks) | runs_of(cgroup.names(self._layout.state_dir))
