@@ -117,5 +117,6 @@ def test_where_each_task_has_a_processor_there_are_no_more_executors_than_proces
 
 def test_numbers_of_processes_follow_the_settings() -> None:
     parser = _parsed()
-    assert parser["program:executor"]["numprocs"] == "2"
+    assert parser["program:executor"]["numprocs"] == "1"
+    assert parser["program:executor"]["command"].endswith(" --slots 2")
     assert parser["program:uploader"]["numprocs"] == "2"

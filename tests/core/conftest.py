@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from core.workers import Workers
 from simulators.redis import RedisServer
 from taskward.core.record import Records
 
@@ -25,3 +27,10 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 @pytest.fixture
 def records(redis: Redis) -> Records:
     return Records(redis)
+
+
+@pytest.fixture
+def workers(redis_server: RedisServer, redis: Redis, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(redis_server, tmp_path)
+    yield workers
+    workers.end()

@@ -3,91 +3,24 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
+from core.workers import RUN, Workers, put
 from simulators.patience import until
 from simulators.redis import RedisServer
 from taskward.claimer.inbox import WAIT_S
-from taskward.claimer.reaper import Reaper, Watch
+from taskward.claimer.reaper import Watch
 from taskward.core.connection import ANSWERS_WITHIN_S, connect
 from taskward.core.ids import RunId
-from taskward.core.jobs import EXECUTE, UPLOAD, Job, Queue
+from taskward.core.jobs import EXECUTE, Job, Queue
 from taskward.core.locks import available, is_locked, visible
 from taskward.core.process import start_time
 from taskward.core.safejob import Registry
 from taskward.core.worker import InProcessWorker
-
-RUN = RunId("dSlITZ4yQgmvxxAi4A8fHQ", 0)
-PROGRAM = Path(__file__).with_name("worker_process.py")
-
-
-@dataclass
-class Workers:
-    """Starts workers and sees what they did."""
-
-    server: RedisServer
-    directory: Path
-    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for name in ("execute", "upload"):
-            self.locks(name).mkdir()
-
-    def locks(self, queue: str) -> Path:
-        return self.directory / f"locks-{queue}"
-
-    @property
-    def out(self) -> Path:
-        return self.directory / "out"
-
-    def start(self, kind: str = "fork", role: str = "executor") -> subprocess.Popen[bytes]:
-        address = self.server.address(role)
-        locks = self.locks("execute" if role == "executor" else "upload")
-        words = [kind, role, str(address.socket), str(address.password_file), str(locks), str(self.out)]
-        process = subprocess.Popen([sys.executable, "-W", "error", str(PROGRAM), *words])
-        self.started.append(process)
-        until(lambda: any(f"-{process.pid}-" in path.name for path in visible(locks)))
-        return process
-
-    def done(self) -> list[str]:
-        return [line.rpartition(" ")[0] for line in self.out.read_text().splitlines()] if self.out.exists() else []
-
-    def pids(self) -> list[int]:
-        return [int(line.rpartition(" ")[2]) for line in self.out.read_text().splitlines()]
-
-    def hold(self, yes: bool = True) -> None:
-        path = self.directory / "hold"
-        path.touch() if yes else path.unlink()
-
-    def reaper(self) -> Reaper:
-        locks = {queue: self.locks(queue.name) for queue in (EXECUTE, UPLOAD)}
-        return Reaper(self.server.client("claimer"), locks)
-
-    def end(self) -> None:
-        for process in self.started:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def workers(redis_server: RedisServer, redis: Redis, tmp_path: Path) -> Iterator[Workers]:
-    workers = Workers(redis_server, tmp_path)
-    yield workers
-    workers.end()
-
-
-def put(redis: Redis, job: Job) -> None:
-    fields = job.fields()
-    redis.hset(job.key, mapping=dict(zip(fields[::2], fields[1::2], strict=True)))
-    redis.rpush(job.queue.key, job.id)
 
 
 def plant(redis: Redis, queue: Queue, **fields: str | bytes) -> str:

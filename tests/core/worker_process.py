@@ -1,6 +1,7 @@
-"""A worker of a test, as its own process: ``worker_process.py KIND ROLE SOCKET PASSWORD_FILE LOCKS OUT``.
+"""A worker of a test, as its own process: ``worker_process.py KIND ROLE SOCKET PASSWORD_FILE LOCKS OUT SLOTS``.
 
-Its one function writes ``start``, waits as long as a file named ``hold`` exists beside OUT, and writes ``end``.
+Its one function writes ``start``, waits as long as a file named ``hold`` exists beside OUT, and writes ``end``. A
+worker that forks writes ``idle`` when it hears that a slot is idle, and ``errand`` from its errands.
 """
 
 import os
@@ -10,11 +11,11 @@ from pathlib import Path
 
 from taskward.core.address import RedisAddress
 from taskward.core.connection import connect
-from taskward.core.safejob import Registry
 from taskward.core.forking import ForkingWorker
+from taskward.core.safejob import Registry
 from taskward.core.worker import InProcessWorker
 
-KIND, ROLE, SOCKET, PASSWORD, LOCKS, OUT = sys.argv[1:]
+KIND, ROLE, SOCKET, PASSWORD, LOCKS, OUT, SLOTS = sys.argv[1:]
 
 
 def write(line: str) -> None:
@@ -39,5 +40,11 @@ if ROLE == "executor":
 else:
     registry = Registry("upload")
     registry.add("upload", upload, task_id=str, run_id=int, batch=int)
-kind = {"fork": ForkingWorker, "simple": InProcessWorker}[KIND]
-kind(ROLE, registry, connect(RedisAddress(Path(SOCKET), ROLE, Path(PASSWORD))), Path(LOCKS)).work()
+connection, lock_dir = connect(RedisAddress(Path(SOCKET), ROLE, Path(PASSWORD))), Path(LOCKS)
+if KIND == "simple":
+    InProcessWorker(ROLE, registry, connection, lock_dir).work()
+else:
+    ForkingWorker(
+        ROLE, registry, connection, lock_dir, int(SLOTS),
+        errand=lambda number: write(f"errand {number}"), idle=lambda slot: write(f"idle {slot}"),
+    ).work()  # fmt: skip

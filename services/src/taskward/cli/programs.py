@@ -81,7 +81,7 @@ def programs(settings: Settings, devcluster: Devcluster | None = None) -> tuple[
 
 
 def executors(settings: Settings) -> int:
-    """How many runs the executor takes at once: as many as tasks at once, with ``[docker] restrict_cpu`` no more than there are processors.
+    """How many runs the executor takes at once: the capacity, with ``[docker] restrict_cpu`` no more than processors.
 
     That is docker-worker.md §2.12.
     """

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class ForkingWorker(SafeWorker):
         connection: Any,
         lock_dir: Path,
         slots: int = 1,
-        errand: Callable[[], object] = lambda: None,
+        errand: Callable[[int], object] = lambda _number: None,
         idle: Callable[[int], object] = lambda _slot: None,
     ) -> None:
         """For the main thread of a process without others.
@@ -48,12 +49,12 @@ class ForkingWorker(SafeWorker):
             connection: to Redis; each process makes its own out of it.
             lock_dir: for the proofs of life, one for each slot and one for each job.
             slots: how many jobs at once.
-            errand: called every few seconds, in a process beside the jobs.
+            errand: called every few seconds, in a process beside the jobs, with how many there were before.
             idle: called with the number of a slot whose job's process died.
         """
         super().__init__(role, registry, connection, lock_dir)
         self._role, self._slots, self._errand, self._idle = role, slots, errand, idle
-        self._errand_due_s = time.monotonic() + PAUSE_S
+        self._errand_due_s, self._errands = time.monotonic() + PAUSE_S, 0
         self._children = Children(self._ended)
         self.slot = -1
 
@@ -64,8 +65,8 @@ class ForkingWorker(SafeWorker):
     def run_maintenance_tasks(self) -> None:
         """The errand, beside the jobs: what it takes of memory goes with its process."""
         if time.monotonic() >= self._errand_due_s and not self._children.unnumbered():
-            self._errand_due_s = time.monotonic() + PAUSE_S
-            self._children.begin(self._errand)
+            self._children.begin(partial(self._errand, self._errands))
+            self._errand_due_s, self._errands = time.monotonic() + PAUSE_S, self._errands + 1
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """The next job, when there is a slot for it."""
@@ -77,7 +78,7 @@ class ForkingWorker(SafeWorker):
         taken = self._children.numbers()
         slot = next(number for number in range(self._slots) if number not in taken)
         try:
-            self._children.begin(lambda: self._perform(job, queue, slot), slot)
+            self._children.begin(partial(self._perform, job, queue, slot), slot)
         except OSError as error:
             _logger.error("no process could be started", extra={"error": str(error)})
             time.sleep(PAUSE_S)
@@ -107,4 +108,5 @@ class ForkingWorker(SafeWorker):
     def _ended(self, slot: int | None, code: int) -> None:
         if slot is not None and code < 0:
             _logger.warning("a job's process died", extra={"slot": slot, "signal": -code})
+            locks.sweep(self._lock_dir)
             self._idle(slot)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from taskward.core import locks, log
-from taskward.core.connection import connect
 from taskward.core.children import aside
+from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.forking import ForkingWorker
 from taskward.core.jobs import EXECUTE
@@ -74,7 +74,7 @@ def work(settings: Settings, slots: int) -> None:
     registry.add("execute", execute, task_id=str, run_id=int)
     for slot in range(slots):
         metrics(slot)
-    worker = ForkingWorker("executor", registry, redis, lock_dir, slots, errand=sweep.run, idle=metrics)
+    worker = ForkingWorker("executor", registry, redis, lock_dir, slots, errand=sweep.now_and_then, idle=metrics)
     worker.work()
     sweep.close()
 

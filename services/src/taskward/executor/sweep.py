@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from subprocess import SubprocessError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taskward.core import locks, retention
 from taskward.core.ids import RunId
@@ -27,6 +27,9 @@ from taskward.executor.traces import runs_in, runs_of
 
 if TYPE_CHECKING:
     from taskward.executor.docker.sweep import Containers
+
+IMAGES_EVERY: Final = 12
+"""Sweeps."""
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +60,11 @@ class Sweep:
         if shutil.disk_usage(self._layout.state_dir).free < least:
             pastlogs.cut_all(self._layout)
 
-    def run(self) -> None:
+    def now_and_then(self, number: int) -> None:
+        """`run`, every few seconds; images are looked at once a minute, since a daemon may have thousands."""
+        self.run(images=number % IMAGES_EVERY == 0)
+
+    def run(self, images: bool = True) -> None:
         """Removes what is over. It is listed before Redis is asked, so nothing that is being made is taken."""
         containers = self._containers()
         in_containers, remains = containers.runs() if containers else set(), self._remains()
@@ -71,7 +78,7 @@ class Sweep:
         if containers:
             for run in in_containers - kept:
                 clear(containers.engine(run), run)
-            containers.tidy(kept)
+            containers.tidy(kept, images)
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
         for run in desktops - kept:

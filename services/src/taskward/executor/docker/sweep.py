@@ -49,12 +49,13 @@ class Containers:
         """For clearing it."""
         return DockerEngine(run, self._settings, self._daemon)
 
-    def tidy(self, kept: Collection[RunId]) -> None:
-        """What else runs that are not `kept` have left, images that are too old, networks beyond those to be ready."""
+    def tidy(self, kept: Collection[RunId], images: bool) -> None:
+        """What else runs that are not `kept` have left, networks beyond those to be ready, images that are too old."""
         self._try("containers and volumes", lambda: self._remove_others(kept))
-        self._try("saved containers", lambda: snapshot.sweep(self._daemon, self._state_dir, kept))
-        self._try("images of tasks", lambda: remains.sweep(self._daemon, self._state_dir, kept))
-        self._try("images", self._images.sweep)
+        if images:
+            self._try("saved containers", lambda: snapshot.sweep(self._daemon, self._state_dir, kept))
+            self._try("images of tasks", lambda: remains.sweep(self._daemon, self._state_dir, kept))
+            self._try("images", self._images.sweep)
         self._keep_networks(self._settings.docker.networks_ready)
 
     def close(self) -> None:
