@@ -27,15 +27,23 @@ QUEUE = "proj-test/ci"
 
 
 class Watch:
-    """A clock that is moved by hand."""
+    """A clock that is moved by hand: time passes, or somebody sets it."""
 
     def __init__(self) -> None:
-        self.now = datetime.now(UTC)
+        self.now, self._elapsed_s = datetime.now(UTC), 0.0
 
     def __call__(self) -> datetime:
         return self.now
 
+    def elapsed_s(self) -> float:
+        """What no setting changes."""
+        return self._elapsed_s
+
     def pass_s(self, seconds: float) -> None:
+        self._elapsed_s += seconds
+        self.set_s(seconds)
+
+    def set_s(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
 

@@ -21,7 +21,7 @@ from .conftest import Rig, Watch
 
 @pytest.fixture
 def keeper(rig: Rig, watch: Watch) -> Keeper:
-    return Keeper(rig.taskcluster, rig.credentials, rig.records, ClaimerSettings(), watch)
+    return Keeper(rig.taskcluster, rig.credentials, rig.records, ClaimerSettings(), watch, elapsed_s=watch.elapsed_s)
 
 
 def test_a_claim_is_renewed_five_minutes_before_it_ends(rig: Rig, keeper: Keeper, watch: Watch) -> None:
@@ -42,12 +42,29 @@ def test_a_claim_is_renewed_five_minutes_before_it_ends(rig: Rig, keeper: Keeper
 def test_a_slow_clock_of_this_machine_does_not_cost_the_claim(rig: Rig, keeper: Keeper, watch: Watch) -> None:
     run = rig.claimed()
     first = rig.records.stored_credentials(run)
-    watch.pass_s(-14 * 60)
+    watch.set_s(-14 * 60)
     keeper.look()
     watch.pass_s(880)
     keeper.look()
     assert rig.records.stored_credentials(run) == first
     watch.pass_s(40)
+    keeper.look()
+    assert rig.records.stored_credentials(run) != first
+
+
+@pytest.mark.parametrize("seconds", [-3600, -300, 300])
+def test_a_clock_that_is_set_delays_neither_renewal_nor_cancel(
+    rig: Rig, keeper: Keeper, watch: Watch, seconds: float
+) -> None:
+    run, other = rig.claimed(), rig.claimed()
+    first = rig.records.stored_credentials(run)
+    keeper.look()
+    rig.queue().cancelTask(other.task_id)
+    watch.set_s(seconds)
+    watch.pass_s(16)
+    keeper.look()
+    assert rig.record(other).abort == "canceled"
+    watch.pass_s(904)
     keeper.look()
     assert rig.records.stored_credentials(run) != first
 
@@ -87,7 +104,7 @@ def test_a_run_that_was_taken_away_is_not_asked_about_again(rig: Rig, keeper: Ke
 def test_an_unreachable_queue_changes_nothing(rig: Rig, watch: Watch) -> None:
     run = rig.claimed()
     nowhere = Taskcluster("http://127.0.0.1:9", give_up_after_s=0)
-    keeper = Keeper(nowhere, rig.credentials, rig.records, ClaimerSettings(), watch)
+    keeper = Keeper(nowhere, rig.credentials, rig.records, ClaimerSettings(), watch, elapsed_s=watch.elapsed_s)
     keeper.look()
     watch.pass_s(1000)
     keeper.look()
@@ -135,7 +152,9 @@ def test_our_own_report_takes_nothing_away(rig: Rig, keeper: Keeper, watch: Watc
 
 
 def test_a_worker_that_may_not_ask_for_the_status_believes_a_refused_renewal(rig: Rig, watch: Watch) -> None:
-    stranger = Keeper(rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch)
+    stranger = Keeper(
+        rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch, elapsed_s=watch.elapsed_s
+    )
     run = rig.claimed()
     stranger.look()
     rig.queue().cancelTask(run.task_id)
@@ -145,7 +164,9 @@ def test_a_worker_that_may_not_ask_for_the_status_believes_a_refused_renewal(rig
 
 
 def test_without_status_a_refusal_before_the_claim_ends_is_not_believed(rig: Rig, watch: Watch) -> None:
-    stranger = Keeper(rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch)
+    stranger = Keeper(
+        rig.taskcluster, Credentials("unknown", "x"), rig.records, ClaimerSettings(), watch, elapsed_s=watch.elapsed_s
+    )
     run = rig.claimed()
     stored = json.loads(rig.records.stored_credentials(run))
     rig.records.renew(run, rig.record(run).taken_until, json.dumps({**stored, "accessToken": "wrong"}))
@@ -194,7 +215,14 @@ def door() -> Iterator[Doorkeeper]:
 
 @pytest.fixture
 def at_the_door(rig: Rig, watch: Watch, door: Doorkeeper) -> Keeper:
-    return Keeper(Taskcluster(door.url, give_up_after_s=0), rig.credentials, rig.records, ClaimerSettings(), watch)
+    return Keeper(
+        Taskcluster(door.url, give_up_after_s=0),
+        rig.credentials,
+        rig.records,
+        ClaimerSettings(),
+        watch,
+        elapsed_s=watch.elapsed_s,
+    )
 
 
 def _refused_once(rig: Rig, keeper: Keeper, watch: Watch) -> RunId:

@@ -32,7 +32,14 @@ class Claimer:
         calls = Taskcluster(front.url, give_up_after_s=2)
         credentials = Credentials(root["clientId"].decode(), root["accessToken"].decode())
         self.claims = Claims(calls, credentials, worker, self.records)
-        self.keeper = Keeper(calls, credentials, self.records, ClaimerSettings(), lambda: self.now)
+        self.keeper = Keeper(
+            calls,
+            credentials,
+            self.records,
+            ClaimerSettings(),
+            lambda: self.now,
+            elapsed_s=lambda: self.now.timestamp(),
+        )
         self.resolver = Resolver(calls, self.records, worker.state_dir)
 
     def claimed(self, **more: Any) -> RunId:

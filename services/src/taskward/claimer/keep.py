@@ -6,7 +6,8 @@ run is stopped within one poll and not at the next renewal.
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +30,7 @@ NOT_ADMITTED: Final = frozenset({401, 403})
 """Refusals that say nothing about the run: a clock that was set, a service with old keys; they may pass."""
 _OURS: Final = frozenset({"pending", "running"})
 _RESOLVED_BY_US: Final = frozenset({"resolving", "resolved"})
-_AGAIN: Final = timedelta(seconds=2)
+_AGAIN_S: Final = 2.0
 _LONGEST_PAUSE: Final = timedelta(minutes=15)
 """Of Taskcluster's usual 20 minutes: `takenUntil` is by its clock, and it bears ours although it is 15 minutes slow."""
 TICK_S: Final = 0.5
@@ -42,7 +43,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class Keeper:
-    """Looks after all active runs; `look` is called twice a second and is cheap when nothing is due."""
+    """Looks after all active runs; `look` is called twice a second and is cheap when nothing is due.
+
+    What is due goes by `elapsed_s`, seconds that no setting of the clock changes.
+    """
 
     taskcluster: Taskcluster
     worker: Credentials
@@ -50,9 +54,10 @@ class Keeper:
     settings: ClaimerSettings
     clock: Clock
     metrics: Metrics = field(default_factory=partial(Metrics, "claimer"))
+    elapsed_s: Callable[[], float] = time.monotonic
     _count: int = 0
-    _renew_at: dict[RunId, datetime] = field(default_factory=dict)
-    _ask_at: dict[RunId, datetime] = field(default_factory=dict)
+    _renew_at: dict[RunId, float] = field(default_factory=dict)
+    _ask_at: dict[RunId, float] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="keep"))
 
     def look(self) -> None:
@@ -80,18 +85,18 @@ class Keeper:
             _logger.info("resolved meanwhile", extra={"run": record.run.key})
 
     def _do_what_is_due(self, record: Record) -> None:
-        now = self.clock()
-        if now >= self._renew_at.setdefault(record.run, self._half_way(record, now)):
+        now = self.elapsed_s()
+        if now >= self._renew_at.setdefault(record.run, now + self._half_way_s(record)):
             self._renew(record)
-        elif now >= self._ask_at.setdefault(record.run, now + timedelta(seconds=self.settings.status_poll_s)):
-            self._ask_at[record.run] = now + timedelta(seconds=self.settings.status_poll_s)
+        elif now >= self._ask_at.setdefault(record.run, now + self.settings.status_poll_s):
+            self._ask_at[record.run] = now + self.settings.status_poll_s
             self._notice(record.run, self._status(record.run))
 
-    def _half_way(self, record: Record, now: datetime) -> datetime:
-        """`renew_before_s` before the claim ends; of a short claim, at half of what is left."""
-        left = record.taken_until - now
+    def _half_way_s(self, record: Record) -> float:
+        """From now to `renew_before_s` before the claim ends; of a short claim, to half of what is left."""
+        left = record.taken_until - self.clock()
         before = min(timedelta(seconds=self.settings.renew_before_s), left / 2)
-        return min(max(now, record.taken_until - before), now + _LONGEST_PAUSE)
+        return min(max(timedelta(), left - before), _LONGEST_PAUSE).total_seconds()
 
     def _renew(self, record: Record) -> None:
         run = record.run
@@ -104,7 +109,7 @@ class Keeper:
         except (Unreachable, ValueError) as error:
             self.metrics.count("renewals_total", label="unreachable")
             _logger.warning("could not renew a claim", extra={"run": run.key, "error": str(error)})
-            self._renew_at[run] = self.clock() + _AGAIN
+            self._renew_at[run] = self.elapsed_s() + _AGAIN_S
             return
         except Refused as error:
             self.metrics.count("renewals_total", label="refused")
@@ -127,7 +132,7 @@ class Keeper:
         if now >= record.taken_until or _is_final(error, status):
             self._lost(run, _likely(record, now, otherwise="canceled" if status is None else "claim-expired"))
         else:
-            self._renew_at[run] = now + _AGAIN
+            self._renew_at[run] = self.elapsed_s() + _AGAIN_S
 
     def _status(self, run: RunId) -> _Runs | None:
         """The queue's word on the task's runs, or None when it cannot be had now."""
