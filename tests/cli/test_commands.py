@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from taskward.cli.__main__ import LazyGroup, taskward
+from taskward.cli.group import LazyGroup, taskward
 
 from .conftest import WriteConfig, needs_root
 

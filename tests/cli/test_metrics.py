@@ -1,6 +1,9 @@
 """``taskward metrics``: the files of some processes, the sockets of others, and what they may not say."""
 
 import os
+import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +79,21 @@ def test_a_server_is_asked_at_its_socket(write_config: WriteConfig, place: Path)
         result = shown(write_config, place)
     assert SAID in result.stdout.splitlines()
     assert "no metrics of gateway" in result.stderr
+
+
+def test_output_that_cannot_be_written_is_not_the_fault_of_a_role(write_config: WriteConfig, place: Path) -> None:
+    argv = [sys.executable, "-m", "taskward.cli", "metrics", "--config", str(write_config())]
+    file = place / "taskward.prom"
+    with saying(place / "w/run/status/proxy.sock", SAID):
+        whole = len(shown(write_config, place).stdout)
+        with file.open("wb") as output:
+            done = subprocess.run(
+                argv, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (whole - 10, whole - 10)),
+            )  # fmt: skip
+    assert done.returncode == 74
+    assert "Error: the output cannot be written: File too large" in done.stderr
+    assert "no metrics of proxy" not in done.stderr
 
 
 def test_who_speaks_for_another_is_left_out_and_named(write_config: WriteConfig, place: Path, directory: Path) -> None:

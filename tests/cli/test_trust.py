@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from signer.authority import Authority
 from taskward.cli import trust
-from taskward.cli.__main__ import taskward
+from taskward.cli.group import taskward
 from taskward.core.errors import ConfigurationError
 from taskward.core.settings import Settings
 

@@ -27,7 +27,8 @@ class Attendant:
         self._restarts, self._revival, self._say = restarts, revival, say
         for kind, take in (
             (events.ProcessStateStartingEvent, self._starting), (events.ProcessStateRunningEvent, self._running),
-            (events.ProcessStateFatalEvent, self._fatal), (events.Tick5Event, self._tick),
+            (events.ProcessStateFatalEvent, self._fatal), (events.ProcessStateExitedEvent, self._exited),
+            (events.Tick5Event, self._tick),
         ):  # fmt: skip
             events.subscribe(kind, take)
 
@@ -42,6 +43,11 @@ class Attendant:
 
     def _fatal(self, event: Any) -> None:
         self._revival.fatal(_name(event), time.monotonic())
+
+    def _exited(self, event: Any) -> None:
+        """supervisord calls an end expected where it does not start the program again: it needs a person."""
+        if event.expected:
+            self._fatal(event)
 
     def _tick(self, _event: Any) -> None:
         self._revival.tick(time.monotonic())

@@ -11,18 +11,14 @@ exit      meaning
 65        `run` only: what the file says is no task, or none that the queue takes
 66        `run` only: the file cannot be read
 69        something that is needed is not there: the worker is not running, Taskcluster does not answer
-70        a service did not behave
-74        `run` only: something could not be saved or written
+70        a service did not behave, or this program did not (with a traceback)
+74        a file could not be read or saved, or the output not be written; quiet when its reader has gone
 77        the user running the command, or the Taskcluster client, may not do this
 130       interrupted
 ========  ==========================================================================================
 """
 
-from typing import Final
-
 import click
-
-INTERRUPTED: Final = 130
 
 
 class CommandError(click.ClickException):

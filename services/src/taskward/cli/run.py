@@ -13,9 +13,10 @@ from typing import Any, Final
 import click
 
 from taskward.cli import artifacts, connection, taskfile
-from taskward.cli.errors import INTERRUPTED, CommandError, NotSaved
+from taskward.cli.errors import CommandError, NotSaved
 from taskward.cli.follow import LogFollower, RunState
 from taskward.cli.insistence import Insistence
+from taskward.cli.interrupts import INTERRUPTED
 from taskward.cli.runcommand import RunCommand, queue_id, task_id_of
 
 _COLOURS: Final = {"completed": "green", "failed": "red", "exception": "magenta", "running": "cyan"}

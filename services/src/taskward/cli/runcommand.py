@@ -3,20 +3,20 @@
 A task that failed ends as 1, an exception as 2: what Click itself says with these numbers becomes another one here.
 """
 
-import contextlib
-import os
-import sys
+import importlib
 from typing import Any
 
 import click
 
-from taskward.cli.errors import INTERRUPTED, NotSaved, WrongUsage
+from taskward.cli.errors import WrongUsage
+from taskward.cli.interrupts import leaving
+from taskward.cli.output import OutputLost
 from taskward.core.ids import RunId
 from taskward.core.settings.worker import QUEUE_ID
 
 
 class RunCommand(click.Command):
-    """A command whose wrong usage is 64, an output that is closed 74, and an interrupt 130."""
+    """A command whose wrong usage is 64; of an output that is lost it says what that means for the task."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As Click does, but for the exit code."""
@@ -26,21 +26,14 @@ class RunCommand(click.Command):
             raise _WrongUsage(error.format_message(), error.ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As Click does, but for the exit codes."""
+        """As Click does. What takes a while to import comes first, while an interrupt has nothing to clean up."""
+        with leaving():
+            importlib.import_module("taskcluster")
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
-            sys.exit(INTERRUPTED)
-        except OSError as error:
-            if error.filename is not None:
-                raise
-            with contextlib.suppress(OSError):  # standard error may be what is closed
-                text = f"Error: the output cannot be written: {error.strerror}; the task, if there is one, goes on"
-                click.echo(text, err=True)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())  # what is still in the buffer would fail again at the end
-            sys.exit(NotSaved.exit_code)
+        except OutputLost as lost:
+            lost.add_note("the task, if there is one, goes on")
+            raise
 
 
 class _WrongUsage(click.UsageError):

@@ -16,6 +16,9 @@ from taskward.cli.supervisor import Process, Supervisor, SupervisorAway
 from taskward.cli.supervisord import alive_lock, command_line, directory
 from taskward.core.poll import until
 
+GIVEN_UP: Final = frozenset({"FATAL", "EXITED"})
+"""States in which supervisord starts a program no more; `attendant` does, after a pause."""
+
 _POLL_S: Final = 0.05
 
 
@@ -49,7 +52,7 @@ def await_running(state_dir: Path, timeout_s: float) -> tuple[Process, ...]:
         found = _processes(supervisor(state_dir))
         if found and all(process.state == "RUNNING" for process in found):
             return found
-        if time.monotonic() > deadline or any(process.state == "FATAL" for process in found):
+        if time.monotonic() > deadline or any(process.state in GIVEN_UP for process in found):
             lame = ", ".join(f"{p.name} ({p.state})" for p in found if p.state != "RUNNING") or "the supervisor itself"
             raise Unavailable(f"not running: {lame}; see {state_dir}/var/log; `taskward down` stops the rest")
         time.sleep(_POLL_S)

@@ -13,6 +13,9 @@ from taskward.cli.provision import replace
 LOG_BYTES: Final = 20 << 20
 LOG_BACKUPS: Final = 3
 _STEADY_S: Final = 1
+_HOPELESS: Final = "64,78"
+"""Exit codes of programs that need a person: they are not started again at once, but as those given up (`restarts`)."""
+
 
 
 def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
@@ -80,7 +83,8 @@ def _program(program: Program, state_dir: Path) -> str:
         "command": " ".join(_quoted(word) for word in command(program, alive_lock(state_dir))),
         "process_name": name, "numprocs": str(program.processes),
         "environment": ",".join(f"{k}={_quoted_value(v)}" for k, v in environment(program, state_dir).items() if v),
-        "autostart": "true", "autorestart": "true", "startsecs": str(_STEADY_S), "startretries": "3",
+        "autostart": "true", "autorestart": "unexpected", "exitcodes": _HOPELESS,
+        "startsecs": str(_STEADY_S), "startretries": "3",
         "stopsignal": "TERM", "stopwaitsecs": str(program.stop_s), "killasgroup": "true",
         "stdout_logfile": log, "redirect_stderr": "true", "stdout_logfile_maxbytes": str(LOG_BYTES),
         "stdout_logfile_backups": str(LOG_BACKUPS),
