@@ -12,6 +12,7 @@ import pytest
 
 from simulators.patience import until
 from taskward.cli.restarts import FILE, read
+from taskward.cli.supervision import GIVEN_UP
 from taskward.cli.supervisor import Supervisor, SupervisorRefused
 
 PROGRAM = """
@@ -19,6 +20,7 @@ PROGRAM = """
 command = {command}
 startsecs = 0
 startretries = 0
+exitcodes = 64,78
 autostart = true
 autorestart = {again}
 """
@@ -43,12 +45,13 @@ def home() -> Iterator[Path]:
 
 
 class Supervised:
-    """A supervisord with one program that stays and one that cannot be started."""
+    """A supervisord with one program that stays, one that cannot be started, and one that needs a person."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         programs = [PROGRAM.format(name="steady", command="sleep 600", again="true")]
         programs.append(PROGRAM.format(name="broken", command=f"{home}/absent", again="false"))
+        programs.append(PROGRAM.format(name="hopeless", command="sh -c 'exit 78'", again="unexpected"))
         (home / "supervisord.conf").write_text(CONFIGURATION.format(home=home) + "".join(programs))
         argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(home / "supervisord.conf")]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -116,3 +119,10 @@ def test_nothing_of_it_can_be_called(supervised: Supervised) -> None:
     for method in ("_tick", "_starting", "attend"):
         with pytest.raises(SupervisorRefused):
             supervised.client._call(lambda rpc, method=method: getattr(rpc.taskward, method)({}))  # type: ignore[misc]
+
+
+def test_a_program_that_needs_a_person_is_not_started_again_at_once(supervised: Supervised) -> None:
+    until(lambda: "hopeless:hopeless failed to start again and again" in supervised.log(), "it is given up")
+    assert supervised.starts()["hopeless:hopeless"] == 1
+    states = {each.name: each.state for each in supervised.client.processes()}
+    assert states["hopeless"] in GIVEN_UP

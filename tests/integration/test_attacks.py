@@ -105,6 +105,7 @@ def test_a_neighbour_gets_nothing(stack: Stack, victim: RunId) -> None:
             str(state / "logs"),
             str(state / "outbox"),
             str(state / "run/supervisor"),
+            *(str(state / "locks" / name) for name in ("execute", "owners", "retained", "upload")),
         ],
     }
     run, resolution = stack.run(

@@ -1,4 +1,4 @@
-"""Our part of supervisord: it counts restarts, and starts again after a pause what supervisord has given up (FATAL).
+"""Our part of supervisord: it counts restarts, and starts again after a pause what supervisord has given up.
 
 supervisord calls `attend` as the factory of an RPC interface, the one door that it has for code of others. A process
 that listens to its events would take 7 MiB for the same (docs/adr/0008).

@@ -1,4 +1,4 @@
-"""Restarts of processes: how many there were, and when to start again what supervisord has given up (FATAL)."""
+"""Restarts of processes: how many there were, and when to start again what supervisord has given up."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -17,7 +17,6 @@ _HOPELESS: Final = "64,78"
 """Exit codes of programs that need a person: they are not started again at once, but as those given up (`restarts`)."""
 
 
-
 def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
     """supervisord.conf for these programs; see `programs` for what each line means."""
     home = directory(state_dir)

@@ -11,10 +11,11 @@ run/shells/         root:tw-gateway 0750        one socket a run with an interac
 run/desktops/       root 0711                   one directory a run with a remote desktop, for its own user
 run/status/         root:tw-queue 1770          health and metrics sockets
 run/supervisor/     root 0700                   supervisor.sock, supervisord.conf and pid
-locks/execute/      root 0755                   proof of life of executors
-locks/retained/     root 0755                   runs that are over and kept for a while
-locks/owners/       root 0755                   proof of life of job processes that own a run
-locks/upload/       tw-uploader 0755            proof of life of uploaders
+locks/              root:tw-queue 0750          no task gets in: it could hold the locks of the dead
+locks/execute/      root:tw-claimer 0750        proof of life of executors and their jobs
+locks/retained/     root:tw-claimer 0750        runs that are over and kept for a while
+locks/owners/       root:tw-claimer 0750        proof of life of job processes that own a run
+locks/upload/       tw-uploader:tw-claimer 0750 proof of life of uploaders
 logs/               root:tw-logs 0750           one directory a run: live.log, done
 outbox/             root:tw-uploader 0750       one directory a run: index.json and the files to send
 tasks/              root 0711                   one directory a run, owned by its own user, 0700

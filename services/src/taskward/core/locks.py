@@ -3,6 +3,9 @@
 A forked job process inherits the lock, so the kernel drops it only when both are gone: liveness without clocks or
 heartbeats. The claimer reads the locks: it gives orphaned jobs back to their queue, counts the living, and claims
 nothing that nobody could run. A worker that has been told to stop says so in its lock file.
+
+Whoever can open the file can take the lock when its holder dies, and so keep the dead alive: the directories are closed
+to all but the worker's own users (`core.layout`).
 """
 
 import fcntl
@@ -22,8 +25,8 @@ def hold(lock_dir: Path, name: str) -> int:
     """
     hidden = lock_dir / f".{name}"
     fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.fchmod(fd, 0o644)  # whatever the umask: the claimer looks at it
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.fchmod(fd, 0o644)  # whatever the umask: the claimer looks at it; now that nobody else can lock it
     hidden.rename(lock_dir / name)
     return fd
 

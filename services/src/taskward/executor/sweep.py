@@ -79,6 +79,7 @@ class Sweep:
             for run in in_containers - kept:
                 clear(containers.engine(run), run)
             containers.tidy(kept, images)
+            containers.leave()
         for run in outboxes - active:
             remove_tree(self._layout.outbox(run))
         for run in desktops - kept:

@@ -61,6 +61,10 @@ class Containers:
     def close(self) -> None:
         """The worker ends: nothing is kept ready. Another executor may have looked while a run here had its network."""
         self._keep_networks(0, _TURN_WITHIN_S)
+        self.leave()
+
+    def leave(self) -> None:
+        """Gives the connections to the daemon back; a further call opens new ones."""
         self._daemon.close()
 
     def _keep_networks(self, ready: int, patience_s: float = 0.0) -> None:
