@@ -1,9 +1,11 @@
 """``taskward run`` with a queue that does as it is told: exit codes, and what is left on disk."""
 
 import contextlib
+import gzip
 import json
 import os
 import pty
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import brotli
 import pytest
 import taskcluster
 from click.testing import CliRunner, Result
@@ -127,6 +130,55 @@ def test_artifact_that_breaks_off_leaves_the_file_of_before(tmp_path: Path) -> N
         with pytest.raises(NotSaved, match=r"'public/a' cannot be fetched: .*9 bytes read"):
             fetch(queue, TASK_ID, 0, "public/a", tmp_path)
     assert saved(tmp_path) == {"public/a": b"of before"}
+
+
+class Encoded(listener.Request):
+    """Has one content, with an encoding that it may not have."""
+
+    encoding, body = "", b""
+
+    def do_GET(self) -> None:
+        self.reply(self.body, Content_Encoding=self.encoding)
+
+
+RANDOM = random.Random(1).randbytes(300_000)
+ZIPPED, SMALL = gzip.compress(RANDOM), brotli.compress(RANDOM)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", ZIPPED[: len(ZIPPED) // 2]), ("gzip", ZIPPED[:-1]), ("x-gzip", b"no gzip"),
+     ("br", SMALL[:-9]), ("br", b"x"), ("br", SMALL + b"x"), ("br, gzip", ZIPPED),
+     ("gzip", ZIPPED + ZIPPED[:99])],
+)  # fmt: skip
+def test_artifact_that_its_encoding_says_is_not_whole_is_not_saved(tmp_path: Path, encoding: str, body: bytes) -> None:
+    with listener.Listener(Encoded, encoding=encoding, body=body) as storage:
+        queue = taskcluster.Queue({"rootUrl": f"http://127.0.0.1:{storage.port}"})
+        with pytest.raises(NotSaved, match=r"'public/a' cannot be fetched: its \w+ data is (cut off|damaged)"):
+            fetch(queue, TASK_ID, 0, "public/a", tmp_path)
+    assert saved(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "content"),
+    [("gzip", ZIPPED, RANDOM), ("GZIP", ZIPPED + ZIPPED, RANDOM * 2), ("br", SMALL, RANDOM), ("gzip", b"", b""),
+     ("br", b"", b""), ("identity", ZIPPED, ZIPPED), ("aws-chunked", b"1", b"1"),
+     ("br, gzip", gzip.compress(SMALL), RANDOM), ("gzip", gzip.compress(bytes(9 << 20)), bytes(9 << 20))],
+)  # fmt: skip
+def test_artifact_is_saved_without_its_encoding(tmp_path: Path, encoding: str, body: bytes, content: bytes) -> None:
+    with listener.Listener(Encoded, encoding=encoding, body=body) as storage:
+        queue = taskcluster.Queue({"rootUrl": f"http://127.0.0.1:{storage.port}"})
+        assert fetch(queue, TASK_ID, 0, "public/a", tmp_path) == len(content)
+    assert saved(tmp_path) == {"public/a": content}
+
+
+def test_artifacts_whose_names_differ_do_not_replace_each_other(invoke: Run, queue: Queue, tmp_path: Path) -> None:
+    queue.artifacts = {"a//b": b"2", "a/b": b"1", "a/b/": b"3", "./a/b": b"4", LOG: b""}
+    done = invoke("--download", str(tmp_path / "out"))
+    assert done.exit_code == 74
+    assert saved(tmp_path / "out") == {"a/b": b"1", LOG: b""}
+    for name in ("a//b", "a/b/", "./a/b"):
+        assert f"artifact {name!r} would be saved as 'a/b', which is another artifact" in done.stderr
 
 
 def test_list_that_cannot_be_had_does_not_hide_the_result(invoke: Run, queue: Queue, tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ def test_symbolic_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:
 
 def test_artifact_whose_name_is_a_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "public/logs").mkdir(parents=True)
-    with pytest.raises(CommandError, match=r"artifact 'public/logs/' cannot be saved as .*: Is a directory"):
-        fetch(_no_queue(), "task", 0, "public/logs/", tmp_path)
+    with pytest.raises(CommandError, match=r"artifact 'public/logs' cannot be saved as .*: Is a directory"):
+        fetch(_no_queue(), "task", 0, "public/logs", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match="cannot be saved as"):
         fetch(_no_queue(), "task", 0, "file/below", tmp_path)

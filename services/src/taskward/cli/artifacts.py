@@ -48,7 +48,8 @@ def fetch(queue: Any, task_id: str, run_id: int, name: str, directory: Path) -> 
     It is there whole or not at all: until it is whole it has a hidden name beside its own.
 
     Raises:
-        NotSaved: the name would lead out of `directory`, nothing can be saved there, or it cannot be had.
+        NotSaved: the name would lead out of `directory`, or to another artifact's file; nothing can be saved there; it
+            cannot be had whole.
     """
     from taskcluster.exceptions import TaskclusterFailure
 
@@ -72,6 +73,8 @@ def _place(name: str, directory: Path) -> Path:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
         raise NotSaved(f"artifact {name!r} would be saved outside of {directory}; get it by hand")
+    if (plain := "/".join(parts)) != name:
+        raise NotSaved(f"artifact {name!r} would be saved as {plain!r}, which is another artifact; get it by hand")
     target = directory.joinpath(*parts)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

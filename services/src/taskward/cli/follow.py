@@ -8,6 +8,7 @@ from typing import Any, Final
 import requests
 import urllib3
 
+from taskward.cli.decoding import ACCEPTED, PIECE_BYTES, BrokenEncoding, decoded
 from taskward.cli.insistence import SILENT, Insistence
 
 LIVE_LOG: Final = "public/logs/live.log"
@@ -112,15 +113,19 @@ def download(queue: Any, task_id: str, run_id: int, name: str, write: Callable[[
     """Hands an artifact's content to `write` piece by piece, decoded as its content encoding says; returns its size.
 
     Raises:
-        requests.RequestException: it cannot be had.
+        requests.RequestException: it cannot be had whole.
     """
     url = queue.buildUrl("getArtifact", task_id, str(run_id), name)
     if not name.startswith("public/"):
         url = queue.buildSignedUrl("getArtifact", task_id, str(run_id), name)
     size_bytes = 0
-    with requests.get(url, stream=True, timeout=_TIMEOUT_S) as answer:
+    with requests.get(url, headers={"Accept-Encoding": ACCEPTED}, stream=True, timeout=_TIMEOUT_S) as answer:
         answer.raise_for_status()
-        for chunk in answer.iter_content(1 << 20):
-            write(chunk)
-            size_bytes += len(chunk)
+        pieces = answer.raw.stream(PIECE_BYTES, decode_content=False)
+        try:
+            for chunk in decoded(pieces, answer.headers.get("Content-Encoding", "")):
+                write(chunk)
+                size_bytes += len(chunk)
+        except (BrokenEncoding, urllib3.exceptions.HTTPError) as error:
+            raise requests.RequestException(str(error)) from error
     return size_bytes
