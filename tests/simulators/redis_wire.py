@@ -14,7 +14,7 @@ class ScriptedRedis:
     """Answers each connection with `script`, then waits for the client to go, or ends it.
 
     Attributes:
-        heard: what each client said until it was answered.
+        heard: what clients said, piece by piece.
     """
 
     path: Path
@@ -31,8 +31,8 @@ class ScriptedRedis:
             with connection, contextlib.suppress(ConnectionError):  # a client may have heard enough
                 self.heard.append(connection.recv(4096))
                 connection.sendall(self.script)
-                if not self.ends:
-                    connection.recv(4096)
+                while not self.ends and (more := connection.recv(4096)):
+                    self.heard.append(more)
 
 
 @contextmanager
