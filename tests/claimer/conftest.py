@@ -115,7 +115,9 @@ class Rig:
 
     def uploaded(self, run: RunId, outcome: Outcome) -> None:
         """What executor and uploader make of it."""
-        assert self.everyone.uploaded(run, ("claimed",), outcome)
+        self.everyone.move(run, ("claimed", "preparing"), "collecting", "executor")
+        self.everyone.fan_out(run, "executor", 0, outcome)
+        assert self.everyone.uploaded(run)
 
     def status(self, run: RunId) -> dict[str, Any]:
         answer: dict[str, Any] = self.queue().status(run.task_id)["status"]["runs"][run.run_id]

@@ -144,7 +144,7 @@ def test_our_own_report_takes_nothing_away(rig: Rig, keeper: Keeper, watch: Watc
     run = rig.claimed()
     keeper.look()
     rig.uploaded(run, exception("worker-shutdown", ""))
-    rig.records.move(run, ("uploaded",), "resolving", "claimer/1/1")
+    rig.records.move(run, ("uploading",), "resolving", "claimer/1/1")
     _as_task(rig, run).reportException(run.task_id, run.run_id, {"reason": "worker-shutdown"})
     watch.pass_s(16)
     keeper.look()

@@ -122,7 +122,7 @@ def test_at_shutdown_a_run_under_way_is_waited_for_and_no_other_claimed(rig: Rig
     other = rig.create()
     claimer.executor_comes()
     assert process.poll() is None
-    rig.everyone.uploaded(run, ("preparing",), COMPLETED)
+    rig.uploaded(run, COMPLETED)
     assert process.wait(10) == 0
     assert rig.status(run)["state"] == "completed"
     assert rig.status(RunId(other, 0))["state"] == "pending"

@@ -12,6 +12,7 @@ from taskcluster.exceptions import TaskclusterRestFailure
 
 from simulators.service import Call, Service, serving
 from taskward.claimer.resolve import Resolver
+from taskward.core import keys
 from taskward.core.errors import Unreachable
 from taskward.core.outcome import COMPLETED, Outcome, decided_by_queue, exception, failed
 from taskward.core.record import Reference
@@ -52,7 +53,7 @@ def test_a_run_is_not_resolved_before_everything_is_uploaded(rig: Rig) -> None:
 def test_a_claimer_that_died_in_mid_report_is_succeeded_by_the_next(rig: Rig) -> None:
     run = rig.claimed()
     rig.uploaded(run, COMPLETED)
-    rig.records.move(run, ("uploaded",), "resolving", "1-1")
+    rig.records.move(run, ("uploading",), "resolving", "1-1")
     assert rig.resolver.attend(run)
     assert rig.status(run)["state"] == "completed"
 
@@ -60,7 +61,7 @@ def test_a_claimer_that_died_in_mid_report_is_succeeded_by_the_next(rig: Rig) ->
 def test_a_report_that_had_arrived_is_repeated_without_harm(rig: Rig) -> None:
     run = rig.claimed()
     rig.uploaded(run, COMPLETED)
-    rig.records.move(run, ("uploaded",), "resolving", "1-1")
+    rig.records.move(run, ("uploading",), "resolving", "1-1")
     rig.resolver._report(run, COMPLETED)
     assert rig.resolver.attend(run)
     assert rig.status(run)["state"] == "completed"
@@ -107,7 +108,8 @@ def test_an_unreachable_queue_leaves_the_run_to_be_resolved_later(rig: Rig) -> N
 
 def test_a_run_without_an_outcome_is_our_error(rig: Rig) -> None:
     run = rig.claimed()
-    assert rig.everyone.uploaded(run, ("claimed",))
+    rig.uploaded(run, COMPLETED)
+    rig.server.client("admin").hdel(keys.run(run.key), "outcome")
     assert rig.resolver.attend(run)
     assert rig.status(run)["reasonResolved"] == "internal-error"
 

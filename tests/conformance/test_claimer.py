@@ -50,7 +50,9 @@ class Claimer:
 
     def resolved(self, run: RunId, outcome: Outcome) -> str:
         """What the queue calls the run afterwards."""
-        assert self.records.uploaded(run, ("claimed",), outcome)
+        self.records.move(run, ("claimed",), "collecting", "executor")
+        self.records.fan_out(run, "executor", 0, outcome)
+        assert self.records.uploaded(run)
         assert self.resolver.attend(run)
         status = self.front.queue.status(run.task_id)["status"]["runs"][0]
         return f"{status['state']}/{status['reasonResolved']}"

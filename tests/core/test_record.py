@@ -24,7 +24,7 @@ def collecting(records: Records, owner: str = "me") -> None:
     claim(records)
     records.move(RUN, ("claimed",), "preparing", owner)
     records.move(RUN, ("preparing",), "running", owner)
-    records.move(RUN, ("running",), "collecting", owner, outcome=COMPLETED)
+    records.move(RUN, ("running",), "collecting", owner)
 
 
 def test_a_claim_is_recorded_and_queued_once(records: Records, redis: Redis) -> None:
@@ -69,16 +69,16 @@ def test_two_heirs_cannot_both_take_over(records: Records) -> None:
 
 def test_fan_out_queues_every_batch_in_one_step(records: Records, redis: Redis) -> None:
     collecting(records)
-    records.fan_out(RUN, "me", 3)
+    records.fan_out(RUN, "me", 3, COMPLETED)
     assert redis.llen(UPLOAD.key) == 3
     assert all(records.batch_is_pending(RUN, n) for n in range(3))
     with pytest.raises(PhaseConflict, match="phase uploading"):
-        records.fan_out(RUN, "me", 3)
+        records.fan_out(RUN, "me", 3, COMPLETED)
 
 
 def test_the_last_batch_queues_the_finish_job_once(records: Records, redis: Redis) -> None:
     collecting(records)
-    records.fan_out(RUN, "me", 2)
+    records.fan_out(RUN, "me", 2, COMPLETED)
     for batch in (0, 0, 1, 1):
         records.batch_done(RUN, batch)
     assert redis.lrange(UPLOAD.key, 2, -1) == [f"u-{RUN.directory}-end".encode()]
@@ -89,13 +89,13 @@ def test_the_last_batch_queues_the_finish_job_once(records: Records, redis: Redi
 
 def test_a_run_without_artifacts_goes_straight_to_its_finish(records: Records, redis: Redis) -> None:
     collecting(records)
-    records.fan_out(RUN, "me", 0)
+    records.fan_out(RUN, "me", 0, COMPLETED)
     assert redis.lrange(UPLOAD.key, 0, -1) == [f"u-{RUN.directory}-end".encode()]
 
 
 def test_an_uploaded_run_is_handed_to_the_claimer_once(records: Records, redis: Redis) -> None:
     collecting(records)
-    records.fan_out(RUN, "me", 0)
+    records.fan_out(RUN, "me", 0, COMPLETED)
     assert records.uploaded(RUN)
     assert not records.uploaded(RUN)
     assert redis.lrange(keys.INBOX, 0, -1) == [RUN.key.encode()]
@@ -103,7 +103,7 @@ def test_an_uploaded_run_is_handed_to_the_claimer_once(records: Records, redis: 
 
 def test_a_resolved_run_leaves_no_credentials_behind(records: Records, redis: Redis) -> None:
     collecting(records)
-    records.fan_out(RUN, "me", 0)
+    records.fan_out(RUN, "me", 0, COMPLETED)
     records.resolved(RUN)
     assert records.active() == frozenset()
     assert records.stored_credentials(RUN) == ""
@@ -112,6 +112,7 @@ def test_a_resolved_run_leaves_no_credentials_behind(records: Records, redis: Re
 
 def test_the_first_error_decides_the_outcome(records: Records) -> None:
     collecting(records)
+    records.fan_out(RUN, "me", 0, COMPLETED)
     records.worsen(RUN, failed("first"))
     records.worsen(RUN, exception("internal-error", "second"))
     record = records.read(RUN)

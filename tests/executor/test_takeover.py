@@ -9,6 +9,7 @@ import pytest
 from executor.bench import Bench, JobProcess, shell
 from taskward.core.ids import RunId
 from taskward.core.outbox import Index
+from taskward.core.outcome import COMPLETED
 from taskward.core.record import Records
 from taskward.executor import collect
 from taskward.executor.collect import move_all
@@ -62,7 +63,12 @@ def test_a_run_whose_owner_lives_is_left_alone(bench: Bench) -> None:
 @pytest.mark.parametrize("phase", ["uploading", "finishing", "uploaded", "resolving"])
 def test_a_run_that_is_further_already_is_left_alone(bench: Bench, phase: str) -> None:
     run = bench.claim({"command": [["true"]], "maxRunTime": 900})
-    bench.records.move(run, ("claimed",), phase, "")
+    bench.records.move(run, ("claimed",), "collecting", "1-1-1")
+    bench.records.fan_out(run, "1-1-1", int(phase == "uploading"), COMPLETED)
+    if phase in ("uploaded", "resolving"):
+        assert bench.records.uploaded(run)
+    if phase == "resolving":
+        bench.records.move(run, ("uploading",), "resolving", "")
 
     assert bench.start(run).wait() == 0
     assert bench.result(run).record.phase == phase

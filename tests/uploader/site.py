@@ -122,8 +122,8 @@ class Site:
         self.records.claim(run, {}, UNTIL, "group", "worker", self.first_credentials or credentials("first"))
         self.records.move(run, ("claimed",), "preparing", "me")
         self.records.move(run, ("preparing",), "running", "me")
-        self.records.move(run, ("running",), "collecting", "me", outcome=outcome)
-        self.records.fan_out(run, "me", batches)
+        self.records.move(run, ("running",), "collecting", "me")
+        self.records.fan_out(run, "me", batches, outcome)
 
     def service(self) -> Service:
         """An uploader in this process, with the rights of its role."""

@@ -108,7 +108,7 @@ class Claimer:
         if available(self.settings.layout.locks(EXECUTE.name)):
             return
         for run in self.records.active():
-            self.records.uploaded(run, ("claimed",), exception("worker-shutdown", "the worker is shutting down"))
+            self.records.end(run, ("claimed",), exception("worker-shutdown", "the worker is shutting down"))
 
     def _guard(self, target: object, *args: object) -> None:
         try:

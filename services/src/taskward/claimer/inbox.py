@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from taskward.claimer.resolve import Resolver
 from taskward.core import keys
@@ -35,17 +36,32 @@ class Inbox:
         """Until `stop`; what was not attended to is found again by the next life's look at the active runs."""
         self._look()
         while not stop.is_set():
-            popped = self._redis.blpop([keys.INBOX], WAIT_S)
-            if popped is None:
+            run = self._next()
+            if run is None:
                 self._look()
             else:
-                self._take(RunId.parse(text(popped[1])))
+                self._take(run)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _next(self) -> RunId | None:
+        """The run that was told of; None after a second, or when what was told names none: others write there, too."""
+        try:
+            popped = self._redis.blpop([keys.INBOX], WAIT_S)
+            return RunId.parse(text(popped[1])) if popped else None
+        except ValueError as error:
+            _logger.error("the inbox names no run", extra={"error": str(error)})
+        except ResponseError as error:
+            _logger.error("the inbox is no list; it is emptied", extra={"error": str(error)})
+            self._redis.delete(keys.INBOX)
+        return None
 
     def _look(self) -> None:
         for run in self._records.active():
             record = self._records.read(run)
-            if record is not None and record.phase in ("uploaded", "resolving"):
+            if record is None:
+                _logger.error("no record of the run: it is left to the end of its claim", extra={"run": run.key})
+                self._records.resolved(run)
+            elif record.phase in ("uploaded", "resolving"):
                 self._take(run)
 
     def _take(self, run: RunId) -> None:

@@ -89,7 +89,7 @@ class Reaper:
                 _logger.error("job failed for good", extra={"queue": queue.name, "job": job, "run": run.key})
                 phases = ACTIVE_BEFORE_UPLOAD if queue.name == "execute" else ("uploading", "finishing")
                 outcome = exception("internal-error", f"the worker could not {queue.name}: job {job} failed repeatedly")
-                self._records.uploaded(run, phases, outcome)
+                self._records.end(run, phases, outcome)
             self._redis.zrem(f"rq:failed:{queue.name}", job)
 
 

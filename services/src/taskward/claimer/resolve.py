@@ -59,7 +59,7 @@ class Resolver:
         if record.owner and record.owner != me and is_alive(record.owner, self.proofs):
             return False
         try:
-            self.records.move(run, ("uploaded", "resolving"), "resolving", me, replace=record.owner)
+            self.records.move(run, ("uploading", "uploaded", "resolving"), "resolving", me, replace=record.owner)
         except PhaseConflict:
             return False
         outcome = self._reported(record)

@@ -1,6 +1,5 @@
 """What Redis tells about the worker: queues, runs, whether it is draining."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
@@ -12,7 +11,9 @@ from redis.retry import Retry
 from taskward.core import keys
 from taskward.core.address import RedisAddress
 from taskward.core.connection import text
+from taskward.core.ids import RunId
 from taskward.core.jobs import QUEUES
+from taskward.core.record import Records
 
 DRAINED: Final = "the worker is drained: it claims nothing, also after a restart; undo it with: taskward drain --undo"
 
@@ -97,6 +98,5 @@ def _length(redis: Redis, name: str) -> QueueLength:
 
 
 def _run(redis: Redis, key: str) -> ActiveRun:
-    values: Sequence[Any] = redis.hmget(keys.run(key), ["phase", "takenUntil"])
-    task_id, _, run_id = key.partition("/")
-    return ActiveRun(task_id, int(run_id or 0), text(values[0]), text(values[1]))
+    run = RunId.parse(key)
+    return ActiveRun(run.task_id, run.run_id, *Records(redis).standing(run))

@@ -18,7 +18,7 @@ _BASE: Final = (
     "-@all +hello +auth +ping +info +client|setname +client|id +client|info +multi +exec +discard +watch +unwatch"
 )
 _WORK: Final = (
-    "+hset +hget +hgetall +hdel +hexists +hincrby +hincrbyfloat +exists +expire +persist +del +lmove +blmove "
+    "+hset +hget +hmget +hgetall +hdel +hexists +hincrby +hincrbyfloat +exists +expire +persist +del +lmove +blmove "
     "+lrange +lrem +rpush +llen +sadd +srem +smembers +sismember +set +get +scard +zadd +zrem +zrange +zrangebyscore "
     "+zremrangebyscore +zscore +zcard +xadd +xrevrange +publish"
 )
@@ -49,17 +49,18 @@ _DEFAULT: Final = "user default off resetpass ~* &* +@all"
 
 ROLES: Final[Mapping[str, str]] = {
     "claimer": (
-        f"{_FUNCTIONS} +hset +hget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers +scard "
-        f"+rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:run:* ~tw:runs ~tw:inbox "
-        f"~tw:creds:* ~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
+        f"{_FUNCTIONS} +hset +hget +hmget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers "
+        f"+scard +rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:task:* ~tw:run:* ~tw:upload:* ~tw:runs "
+        f"~tw:inbox ~tw:creds:* ~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
     ),
     "executor": (
-        f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} ~tw:run:* %R~tw:runs ~tw:inbox "
-        f"~tw:pending:* ~tw:peer:* ~tw:log:* ~tw:shell:*"
+        f"{_FUNCTIONS} {_WORK} {_consume(EXECUTE, 'executor')} {_produce(UPLOAD)} "
+        f"%R~tw:task:* ~tw:run:* ~tw:upload:* %R~tw:runs ~tw:inbox ~tw:pending:* ~tw:peer:* ~tw:log:* ~tw:shell:*"
     ),
     "uploader": (
-        f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} ~tw:run:* %R~tw:runs ~tw:inbox %R~tw:creds:* "
-        f"~tw:pending:* ~tw:manifest:* ~tw:notes:*"
+        f"{_FUNCTIONS} {_WORK} {_consume(UPLOAD, 'uploader')} "
+        f"%R~tw:task:* %R~tw:run:* ~tw:upload:* %R~tw:runs ~tw:inbox %R~tw:creds:* ~tw:pending:* ~tw:manifest:* "
+        "~tw:notes:*"
     ),
     "proxy": (
         "+get +hgetall +hget +hset +hdel +subscribe +unsubscribe %R~tw:peer:* %R~tw:creds:* ~tw:devices &tw:creds"
@@ -67,7 +68,7 @@ ROLES: Final[Mapping[str, str]] = {
     "gateway": "+get %R~tw:log:* %R~tw:shell:*",
     "monitor": (
         "+llen +zcard +scard +smembers +hmget +exists +ping %R~rq:queue:* %R~rq:wip:* %R~rq:failed:* %R~tw:runs "
-        "%R~tw:run:* %R~tw:drain"
+        "%R~tw:task:* %R~tw:run:* %R~tw:upload:* %R~tw:drain"
     ),
 }
 

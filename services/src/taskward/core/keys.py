@@ -6,9 +6,12 @@ Who writes and who reads is enforced by the ACL (`acl.py`); a stolen password of
 =========================  ======  =====================================================  =========  ==================
 key                        type    holds                                                  written by read by
 =========================  ======  =====================================================  =========  ==================
-``tw:run:RUN``             hash    the run record, see `record.py` (no credential)        claimer,   claimer, executor,
-                                                                                          executor,  uploader
-                                                                                          uploader
+``tw:task:RUN``            hash    what was claimed (`record.py`): the definition, until  claimer    executor,
+                                   when, for whom; why the run must stop                             uploader, monitor
+``tw:run:RUN``             hash    where the run stands and how it ended (no credential)  claimer,   uploader, monitor
+                                                                                          executor
+``tw:upload:RUN``          hash    where the uploads stand, what went wrong with them     executor,  claimer, monitor
+                                   (`uploads.py`); makes no run a success                 uploader
 ``tw:runs``                set     every RUN that is claimed and not yet resolved         claimer    all of the above
 ``tw:creds:RUN``           string  JSON: clientId, accessToken, certificate (JSON text),  claimer    uploader, proxy
                                    takenUntil, authorizedScopes (what a task may do
@@ -49,9 +52,19 @@ CREDENTIALS_CHANNEL: Final = "tw:creds"
 DEVICES: Final = "tw:devices"
 
 
+def task(run_key: str) -> str:
+    """What was claimed as ``taskId/runId``."""
+    return f"tw:task:{run_key}"
+
+
 def run(run_key: str) -> str:
-    """The run record of ``taskId/runId``."""
+    """Where the run stands, and how it ended."""
     return f"tw:run:{run_key}"
+
+
+def upload(run_key: str) -> str:
+    """Where the run's uploads stand."""
+    return f"tw:upload:{run_key}"
 
 
 def credentials(run_key: str) -> str:

@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, get_args
 
 State = Literal["completed", "failed", "exception"]
+_FIELDS: Final = {"state": str, "reason": str, "message": str, "unreported": bool}
 
 EXCEPTION_REASONS: Final = frozenset(
     {
@@ -32,9 +33,9 @@ class Outcome:
     unreported: bool = False
 
     def __post_init__(self) -> None:
-        known = EXCEPTION_REASONS if self.state == "exception" and not self.unreported else None
-        if known is not None and self.reason not in known:
-            raise ValueError(f"unknown reason {self.reason!r}")
+        known = EXCEPTION_REASONS if self.state == "exception" else {self.state}
+        if self.reason not in known and not (self.unreported and self.state == "exception"):
+            raise ValueError(f"unknown reason {self.reason!r} of state {self.state!r}")
 
     @property
     def succeeded(self) -> bool:
@@ -52,8 +53,19 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The reverse of `to_json`."""
-        return cls(**json.loads(text))
+        """The reverse of `to_json`.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        try:
+            fields = json.loads(text)
+            typed = all(type(fields[name]) is kind for name, kind in _FIELDS.items())
+            if not typed or fields["state"] not in get_args(State):
+                raise ValueError("not of the form of an outcome")
+            return cls(**fields)
+        except (TypeError, LookupError, RecursionError) as error:
+            raise ValueError(f"not an outcome: {error}") from error
 
 
 COMPLETED: Final = Outcome("completed", "completed")

@@ -91,12 +91,11 @@ class Life:
         self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
         for feature in reversed(self._started):
             self._attempt(feature.stop)
-        task.records.worsen(task.run, task.outcome or COMPLETED)
         index = self._index()
         outbox = task.layout.outbox(task.run)
         open_outbox(outbox)
         index.write(outbox)
-        task.records.fan_out(task.run, self._owner, len(index.batches))
+        task.records.fan_out(task.run, self._owner, len(index.batches), task.outcome or COMPLETED)
 
     def retain(self) -> None:
         """For as long as a feature wants it, the run's user and directory stay; nothing can spoil the run any more."""

@@ -45,7 +45,7 @@ class Claim:
     def _look_up(self) -> Credentials:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(keys.credentials(self.run.key))
-            pipe.hget(keys.run(self.run.key), "abort")
+            pipe.hget(keys.task(self.run.key), "abort")
             stored, abort = pipe.execute()
         if stored is None or text(abort) == LOST:
             raise ClaimLost(f"run {self.run}: {'claim expired' if stored else 'no credentials: it is resolved'}")
@@ -53,4 +53,4 @@ class Claim:
 
     def is_decided(self) -> bool:
         """Whether the queue has resolved the run itself, so that a refusal of its is no news."""
-        return text(self._redis.hget(keys.run(self.run.key), "abort")) in DECIDED
+        return text(self._redis.hget(keys.task(self.run.key), "abort")) in DECIDED
