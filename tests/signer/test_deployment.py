@@ -78,7 +78,7 @@ def test_a_keyholder_killed_while_signing_means_try_later_and_then_it_works(
             client.certify(task.task_id, 0, credentials, [])
         with processes.keyholder(config):
             assert len(client.certify(task.task_id, 0, credentials, [])) == 4
-    assert events_in(directory / "state" / "audit.jsonl") == ["sign", "not-signed"] * 2 + ["sign", "signed"] * 3
+    assert events_in(directory / "state" / "audit.jsonl") == ["sign", "not-signed"] + ["sign", "signed"] * 3
 
 
 def test_a_run_reserved_before_a_crash_is_signed_for_the_same_manifest_only(

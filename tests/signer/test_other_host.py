@@ -83,14 +83,39 @@ def test_the_worker_talks_to_no_other_signer(address: TlsAddress, directory: Pat
         SignerClient(replace(address, ca_file=other.file), timeout_s=10).keys()
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/v1/keys"])
+def test_nobody_takes_of_another_client_s_rate(
+    config: Path, authority: Authority, taskcluster: SimulatedTaskcluster, task: SimulatedTask
+) -> None:
+    told = config.read_text().replace('["worker.example"]', '["worker.example", "second.example"]\nrate_per_minute = 3')
+    config.write_text(told)
+    port, credentials = _port_of(config), taskcluster.run_credentials(task)
+
+    def client(name: str) -> SignerClient:
+        return SignerClient(TlsAddress("127.0.0.1", port, authority.file, *authority.issue(name, f"{name}.example")))
+
+    with processes.signer_on_port(config, port):
+        stranger = client("stranger")
+        for _ in range(9):
+            assert refusal(stranger, task, credentials) == "caller-not-allowed"
+        for allowed in (client("worker"), client("second")):
+            for _ in range(3):
+                assert allowed.certify(task.task_id, 0, credentials, [])
+            with pytest.raises(SignerUnavailable, match="too-many"):
+                allowed.certify(task.task_id, 0, credentials, [])
+        assert refusal(stranger, task, credentials) == "caller-not-allowed"
+    recorded = (config.parent / "state/audit.jsonl").read_text().count("stranger.example")
+    assert 6 <= recorded <= 7  # a seventh if ten seconds have passed
+
+
 def test_a_certificate_of_the_authority_for_another_name_sees_nothing(
-    address: TlsAddress, authority: Authority, path: str
+    address: TlsAddress, authority: Authority
 ) -> None:
     """So the health check says beforehand that this worker would be refused, and why."""
-    answer = _get(_certified(address, *authority.issue("other", "other.example")), address.port, path)
-    assert answer.startswith(b"HTTP/1.1 403")
-    assert b"'other.example' is not one of allowed_clients" in answer
+    other = _certified(address, *authority.issue("other", "other.example"))
+    for path in ("/healthz", "/metrics", "/v1/keys", "/v1/certify", "/", "/nothing", "//healthz"):
+        answer = _get(other, address.port, path)
+        assert answer.startswith(b"HTTP/1.1 403")
+        assert b"'other.example' is not one of allowed_clients" in answer
 
 
 def test_the_signers_own_certificate_is_for_its_health_check_only(address: TlsAddress, config: Path) -> None:

@@ -5,12 +5,16 @@ from typing import Any
 
 
 class AnswerError(Exception):
-    """A request that gets no documents; `body` is the JSON of the HTTP answer."""
+    """A request that gets no documents; `body` is the JSON of the HTTP answer.
+
+    What of `message` is not printable is escaped: it may quote the caller, and is for terminals, too.
+    """
 
     status: int
     retryable: bool
 
     def __init__(self, code: str, message: str) -> None:
+        message = "".join(map(_printable, message))
         super().__init__(message)
         self.about: dict[str, str | int] = {}  # the run, once it is known; for the audit log
         self.code = code
@@ -19,6 +23,10 @@ class AnswerError(Exception):
     def body(self) -> dict[str, Any]:
         """``{"error": {"code", "message", "retryable"}}``."""
         return {"error": {"code": self.code, "message": self.message, "retryable": self.retryable}}
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class RefusedError(AnswerError):

@@ -15,21 +15,23 @@ payload hash and, for temporary credentials, ``ext``. Answers ::
 ``omitted`` names documents that cannot exist for this task (OpenPGP bears no line above 19 993 bytes) while others
 can. ``GET /v1/keys`` answers with the keyholder's ``keys.json``. ``GET /healthz`` says ``ok`` when the keyholder
 listens; ``GET /metrics`` is for Prometheus. On a Unix socket these two are for whoever can open it, over TLS also for
-who has the signer's own certificate. All else is for ``allowed_users`` and ``allowed_clients``.
+who has the signer's own certificate. All else, paths that do not exist included, is for ``allowed_users`` and
+``allowed_clients``; each of them has a rate of its own.
 
 Anything else is ``{"error": {"code", "message", "retryable"}}``: 400 malformed or unsignable, 401 the Hawk header
 proves nothing, 403 not allowed for this caller, run or manifest, 409 signed otherwise before or replayed; and, worth
-repeating, 429 too many requests, 503 something that is needed does not answer.
+repeating, 429 too many requests, 503 something that is needed does not answer, or the OpenPGP key has expired.
 """
 
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping
+from typing import Final
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from taskward.signer.admission import Admission
 from taskward.signer.answers import (
     AnswerError,
     InvalidRequestError,
@@ -38,27 +40,31 @@ from taskward.signer.answers import (
     TryLaterError,
 )
 from taskward.signer.certifier import Certifier
-from taskward.signer.door import TlsDoor
 from taskward.signer.jsontext import canonical
-from taskward.signer.peer import allowed_peer, is_ourselves
-from taskward.signer.rate import RateLimit
 from taskward.signer.request import MAX_REQUEST_BYTES
 
 _log = logging.getLogger(__name__)
 _JSON = "application/json"
 _INTERNAL = 500
+_FOR_ONLOOKERS: Final = ("/healthz", "/metrics")
 
 
-def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
+def create_app(certifier: Certifier, admission: Admission) -> Flask:
     """``GET /v1/keys``, ``POST /v1/certify``, ``GET /healthz``, ``GET /metrics``; needs gunicorn's socket."""
     app = Flask("taskward.signer", static_folder=None)
+
+    @app.before_request
+    def admit() -> None:
+        connection = request.environ["gunicorn.socket"]
+        if request.path not in _FOR_ONLOOKERS or not admission.is_onlooker(connection):
+            g.caller = admission.caller(connection)
 
     @app.post("/v1/certify")
     def certify() -> Response:
         started = time.monotonic()
         outcome = "unavailable"
         try:
-            answer, stored = _certify(certifier, rate)
+            answer, stored = _certify(certifier, admission)
             outcome = "repeated" if stored else "certified"
             return Response(answer, mimetype=_JSON)
         except RefusedError:
@@ -69,23 +75,21 @@ def create_app(certifier: Certifier, rate: RateLimit) -> Flask:
 
     @app.get("/v1/keys")
     def keys() -> Response:
-        _caller(certifier)
         return Response(canonical(certifier.public_keys.all()), mimetype=_JSON)
 
     @app.get("/healthz")
     def healthz() -> Response:
-        _onlooker(certifier)
+        certifier.public_keys.check_expiry(time.time())
         if not certifier.keyholder.reachable():
             raise TryLaterError("keyholder-unavailable", "the keyholder does not listen at its socket")
-        certifier.public_keys.all()
         return Response("ok\n", mimetype="text/plain")
 
     @app.get("/metrics")
     def metrics() -> Response:
-        _onlooker(certifier)
+        expires_s = certifier.public_keys.openpgp_expires_s()
         text = certifier.metrics.text(
-            keyholder_up=certifier.keyholder.reachable(),
-            openpgp_expires_s=certifier.public_keys.openpgp_expires_s(),
+            keyholder_up=not expires_s <= time.time() and certifier.keyholder.reachable(),
+            openpgp_expires_s=expires_s,
         )
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -106,15 +110,13 @@ def _answer_errors(app: Flask, certifier: Certifier) -> None:
         return Response(canonical({"error": body}), status=status, mimetype=_JSON)
 
 
-def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
-    caller: Mapping[str, int | str] = {"uid": -1}
+def _certify(certifier: Certifier, admission: Admission) -> tuple[bytes, bool]:
     try:
-        rate.take()
-        caller = _caller(certifier)
+        admission.count(g.caller)
         return certifier.certify(request.headers.get("Authorization"), _body(request))
     except RefusedError as error:
         _log.warning("refused: %s", error)
-        certifier.audit.append("refused", **caller, code=error.code, message=error.message[:500], **error.about)
+        certifier.audit.append("refused", **g.caller, code=error.code, message=error.message[:500], **error.about)
         raise
     except TooManyError:
         raise
@@ -124,16 +126,6 @@ def _certify(certifier: Certifier, rate: RateLimit) -> tuple[bytes, bool]:
     except (OSError, sqlite3.Error) as error:
         _log.exception("the signer cannot keep its records")
         raise TryLaterError("state-unavailable", f"the signer cannot keep its records: {error}") from error
-
-
-def _caller(certifier: Certifier) -> Mapping[str, int | str]:
-    return allowed_peer(request.environ["gunicorn.socket"], certifier.settings.door)
-
-
-def _onlooker(certifier: Certifier) -> None:
-    door = certifier.settings.door
-    if isinstance(door, TlsDoor) and not is_ourselves(request.environ["gunicorn.socket"], door):
-        _caller(certifier)
 
 
 def _body(incoming: Request) -> bytes:

@@ -2,12 +2,12 @@
 
 from flask import Flask
 
+from taskward.signer.admission import Admission
 from taskward.signer.app import create_app
 from taskward.signer.certifier import Certifier
 from taskward.signer.content import ContentCheck
 from taskward.signer.keys import Keyholder, PublicKeys
 from taskward.signer.metrics import Metrics
-from taskward.signer.rate import RateLimit
 from taskward.signer.records import open_records
 from taskward.signer.settings import SignerSettings
 from taskward.signer.taskcluster import Taskcluster
@@ -28,4 +28,4 @@ def build(settings: SignerSettings) -> Flask:
         metrics=Metrics(),
         content=content if settings.verifies_artifacts else None,
     )
-    return create_app(certifier, RateLimit(settings.rate_per_minute))
+    return create_app(certifier, Admission(settings.door, settings.rate_per_minute, audit))

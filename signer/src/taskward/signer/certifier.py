@@ -80,6 +80,7 @@ class Certifier:
 
     def _sign(self, request: CertifyRequest) -> bytes:
         grant = self._grant(request)
+        self.public_keys.check_expiry(self.clock())
         made, omitted = drafts(request, grant, self.settings.environment, self.settings.deployment.root_url)
         self.store.reserve(request.task_id, request.run_id, request.digest, self.clock())
         documents = [document for draft in made for document in self._documents(request, draft)]
@@ -114,12 +115,13 @@ class Certifier:
 
     def _signature(self, request: CertifyRequest, draft: Draft) -> bytes:
         about = {"taskId": request.task_id, "runId": request.run_id, "name": draft.name, "form": draft.form}
-        self.audit.append("sign", **about, requestDigest=request.digest, bodySha256=_sha256(draft.body))
-        try:
-            signature = self.keyholder.sign(draft.form, draft.body)
-        except AnswerError as error:
-            self.audit.append("not-signed", **about, code=error.code, message=error.message[:500])
-            raise
+        with self.keyholder.connect() as connection:  # while it is away, a line for each attempt would fill the log
+            self.audit.append("sign", **about, requestDigest=request.digest, bodySha256=_sha256(draft.body))
+            try:
+                signature = connection.sign(draft.form, draft.body)
+            except AnswerError as error:
+                self.audit.append("not-signed", **about, code=error.code, message=error.message[:500])
+                raise
         head = self.audit.append("signed", **about, signatureSha256=_sha256(signature))
         self.store.remember_head(head.seq, head.hash)
         self.metrics.signed(draft.form)

@@ -47,7 +47,12 @@ class Metrics:
                     _counters("errors", "Requests without documents, by error code.", "code", self._refusals),
                     _counters("signatures", "Signatures made, by form.", "form", self._signatures),
                     _single("certify_seconds_total", "counter", "Time spent on requests.", self._seconds),
-                    _single("keyholder_up", "gauge", "1 when the keyholder listens.", int(keyholder_up)),
+                    _single(
+                        "keyholder_up",
+                        "gauge",
+                        "1 when the keyholder listens and its OpenPGP key has not expired.",
+                        int(keyholder_up),
+                    ),
                     _single(
                         "openpgp_key_expires_timestamp_seconds",
                         "gauge",

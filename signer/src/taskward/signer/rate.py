@@ -4,8 +4,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from taskward.signer.answers import TooManyError
-
 
 class RateLimit:
     """A bucket of `per_minute` tokens that refills evenly; safe for use by several threads."""
@@ -17,12 +15,13 @@ class RateLimit:
         self._tokens = float(per_minute)
         self._filled_at = monotonic_s()
 
-    def take(self) -> None:
-        """Raises `TooManyError` when the bucket is empty."""
+    def take(self) -> bool:
+        """Take a token; False when the bucket is empty."""
         with self._lock:
             now = self._clock()
             refill = (now - self._filled_at) * self._per_minute / 60
             self._tokens, self._filled_at = min(float(self._per_minute), self._tokens + refill), now
             if self._tokens < 1:
-                raise TooManyError("too-many", f"more than {self._per_minute} requests in a minute")
+                return False
             self._tokens -= 1
+            return True

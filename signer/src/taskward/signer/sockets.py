@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from taskward.signer.door import SocketDoor
@@ -55,13 +55,20 @@ def _bind(listener: socket.socket, door: SocketDoor) -> None:
         os.umask(umask)
 
 
-def callers(listener: socket.socket, allowed_uids: frozenset[int]) -> Iterator[tuple[socket.socket, int]]:
+def callers(
+    listener: socket.socket, allowed_uids: frozenset[int], look: Callable[[], None] = lambda: None
+) -> Iterator[tuple[socket.socket, int]]:
     """One connection with its caller's uid after the other, for ever; each is closed when the next is asked for.
 
     Users outside of `allowed_uids` get no byte. Who sends or reads nothing for ten seconds is cut off: TimeoutError.
+    Before each, and whenever the listener's own timeout passes without one, `look` is called.
     """
     while True:
-        connection, _ = listener.accept()
+        look()
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
         with connection:
             connection.settimeout(_PEER_TIMEOUT_S)
             uid = peer_uid(connection)

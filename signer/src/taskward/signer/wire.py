@@ -2,8 +2,8 @@
 same frames and other words, see `decrypter.protocol`.
 
 One connection carries one signature. The caller sends two frames: the form (``openpgp``, ``ed25519`` or
-``dsse``) and the body. The keyholder answers with two: ``signed`` and the result, or ``refused`` and the
-reason as UTF-8. When it could not sign this time it closes without an answer.
+``dsse``) and the body. The keyholder answers with two: ``signed`` and the result; or, and the reason as UTF-8,
+``refused`` (this body never will be) or ``unable`` (no signature now, whatever the body).
 """
 
 import socket
@@ -17,6 +17,7 @@ MAX_WORD_BYTES: Final = 16
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 SIGNED: Final = b"signed"
 REFUSED: Final = b"refused"
+UNABLE: Final = b"unable"
 
 _LENGTH = struct.Struct(">I")
 

@@ -6,4 +6,4 @@ class RefusedBodyError(Exception):
 
 
 class SigningError(Exception):
-    """The key is there, but no good signature came out of it. Nothing left; it may be tried again."""
+    """The key is there, but no good signature came out of it. Nothing left; the text says why."""

@@ -28,6 +28,7 @@ _GPG_OPTIONS = [
     "--no-emit-version",
 ]
 _GPGCONF_TIMEOUT_S = 5
+_MAX_WORDS = 1000
 
 
 class GnuPgHome:
@@ -59,6 +60,11 @@ class GnuPgHome:
     def secret_key(self) -> dict[str, str]:
         """The only secret key, as python-gnupg lists it; raises `UnusableKeyError` unless there is exactly one."""
         keys = self.gpg.list_keys(secret=True)
+        if keys.returncode != 0:
+            raise UnusableKeyError(
+                f"gpg cannot list the keys in {self.path}, it says: {words(keys.stderr)}. Remedy: make room where the "
+                f"disk is full, else move {self.path} away (or put its backup there) and start again"
+            )
         if len(keys) != 1 or not _FINGERPRINT.fullmatch(keys[0]["fingerprint"]):
             raise UnusableKeyError(f"{self.path} holds {len(keys)} secret keys, it has to be exactly one")
         key: dict[str, str] = keys[0]
@@ -72,6 +78,12 @@ class GnuPgHome:
     def _forget_alias(self) -> None:
         if self._alias is not None:
             shutil.rmtree(self._alias.parent)
+
+
+def words(stderr: str) -> str:
+    """What gpg says to people, on one line."""
+    told = [line.removeprefix("gpg: ") for line in stderr.splitlines() if line.startswith("gpg: ")]
+    return "; ".join(dict.fromkeys(told))[:_MAX_WORDS] or "nothing"
 
 
 def _make(home: Path, parameters: Sequence[str]) -> None:
@@ -88,7 +100,7 @@ def _make(home: Path, parameters: Sequence[str]) -> None:
         if alias is not None:
             shutil.rmtree(alias.parent)
     if not _FINGERPRINT.fullmatch(made.fingerprint or ""):
-        raise UnusableKeyError(f"gpg made no key in {draft}: {made.stderr}")
+        raise UnusableKeyError(f"gpg made no key in {draft}, it says: {words(made.stderr)}")
     draft.rename(home)
     keyfiles.sync_directory(home.parent)
 

@@ -54,8 +54,10 @@ def _check_private(path: Path) -> None:
 
 
 def read_key(path: Path) -> bytes:
-    """The content of a private file; raises `UnusableKeyError` when it is not ours alone."""
+    """The content of a private file; raises `UnusableKeyError` when it is none, or not ours alone."""
     _check_private(path)
+    if not path.is_file():
+        raise UnusableKeyError(f"{path} is not a regular file; remedy: move it away, and put the key's file there")
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         return file.read(_MAX_KEY_BYTES)

@@ -10,6 +10,7 @@ from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder import keyfiles
 from taskward.signer.keyholder.ed25519 import Ed25519Key
 from taskward.signer.keyholder.errors import RefusedBodyError
+from taskward.signer.keyholder.lifetime import Clock, utc_now
 from taskward.signer.keyholder.openpgp import OpenPgpKey
 from taskward.signer.keyholder.settings import KeyholderSettings
 
@@ -20,9 +21,18 @@ class Keyring:
     Raises `UnusableKeyError`. One process at a time holds a keys directory.
     """
 
-    def __init__(self, settings: KeyholderSettings) -> None:
+    def __init__(self, settings: KeyholderSettings, clock: Clock = utc_now) -> None:
         directory = settings.keys.private_dir
         self._lock = keyfiles.hold(directory)
+        try:
+            self._load(directory, settings, clock)
+        except OSError as error:
+            raise UnusableKeyError(
+                f"cannot use keys_dir {directory}: {error.filename or 'writing there'}: {error.strerror}; mend that "
+                "and start again"
+            ) from error
+
+    def _load(self, directory: Path, settings: KeyholderSettings, clock: Clock) -> None:
         self._ed25519 = Ed25519Key.load_or_make(directory / "ed25519.key")
         self._dsse = Ed25519Key.load_or_make(directory / "dsse.key")
         if self._dsse.public_base64 == self._ed25519.public_base64:
@@ -33,6 +43,7 @@ class Keyring:
             settings.keys.openpgp_expires_days,
             settings.user_name,
             settings.user_email,
+            clock,
         )
 
     def sign(self, form: str, body: bytes) -> bytes:
@@ -41,8 +52,9 @@ class Keyring:
         ``ed25519`` signs the body itself; ``dsse`` the DSSE pre-authentication encoding of the body as an
         in-toto statement, with another key.
 
-        Raises `RefusedBodyError` (do not repeat) or `SigningError`.
+        Raises `RefusedBodyError` (do not repeat), `SigningError`, or `UnusableKeyError` as `check` does.
         """
+        self.check()
         match form:
             case "openpgp":
                 return self._openpgp.clear_sign(body)
@@ -52,6 +64,14 @@ class Keyring:
                 return self._dsse.sign(pre_authentication_encoding(body))
             case _:
                 raise RefusedBodyError(f"there is no form {form!r}")
+
+    def check(self) -> None:
+        """Look at the clock: raises `UnusableKeyError` once a key has expired, and logs when one soon will."""
+        self._openpgp.check()
+
+    def prove(self) -> None:
+        """After a `SigningError`: raises `UnusableKeyError` when the keys are at fault, and not one body."""
+        self._openpgp.prove()
 
     def public(self) -> dict[str, Any]:
         """``{"openpgp": {armored, fingerprint, keyId, algorithm, created, expires},
