@@ -105,6 +105,27 @@ def test_config_show_refuses_what_up_refuses_and_names_the_users_file(
     assert not (place / "w").exists()  # nothing was made
 
 
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: No such file"), ("\n", "is empty")])
+@pytest.mark.parametrize("key", ["access_token_file", "certificate_file"])
+def test_config_show_refuses_credentials_that_are_not_there(
+    write_config: WriteConfig, place: Path, key: str, content: str | None, said: str
+) -> None:
+    config = str(write_config(taskcluster={key: place / "secret"}))
+    if content is not None:
+        (place / "secret").write_text(content)
+    error = str(CliRunner().invoke(taskward, ["config", "show", "--config", config]).exception)
+    assert f"[taskcluster] {key}: {place}/secret" in error
+    assert said in error
+
+
+@needs_root
+def test_config_show_says_what_it_may_not_check(write_config: WriteConfig) -> None:
+    as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+    argv = [*as_nobody, *TASKWARD, "config", "show", "--config", str(write_config())]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "not checked, it is hidden from you" in done.stderr) == (0, True)
+
+
 def test_date_where_there_is_none_is_told(write_config: WriteConfig) -> None:
     file = write_config()
     file.write_text(file.read_text() + "[keyholder]\nuser_id = 2026-01-01\n")

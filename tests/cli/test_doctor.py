@@ -1,15 +1,22 @@
-"""What ``taskward doctor`` says of the clock, in words, whatever the other side does."""
+"""What ``taskward doctor`` says of the clock, in words, whatever the other side does; and of the worker's place."""
 
+import json
+import os
+import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from simulators.listener import Listener, Request
+from taskward.cli.config import show
 from taskward.cli.doctor import Finding, deployment
+from taskward.cli.doctor import doctor as doctor_command
 from taskward.core.settings import Settings
 
-from .conftest import WriteConfig
+from .conftest import WriteConfig, needs_root
 
 
 class Dated(Request):
@@ -22,6 +29,12 @@ class Dated(Request):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return self.date
+
+
+def findings(config: Path) -> dict[str, tuple[str, str]]:
+    """State and text of each check."""
+    found = json.loads(CliRunner().invoke(doctor_command, ["--json", "--config", str(config)]).stdout)
+    return {each["check"]: (each["state"], each["text"]) for each in found}
 
 
 @dataclass(frozen=True)
@@ -72,3 +85,41 @@ def test_a_clock_that_is_years_off_is_found(doctor: Doctor, zone: str) -> None:
     found = doctor.clock_at(f"Sun, 22 Nov 2015 10:00:00 {zone}")
     assert found.state == "failed"
     assert "set the clock" in found.text
+
+
+@pytest.mark.parametrize("state_dir", ["/etc/passwd/x", "/proc/x"])
+def test_place_where_nothing_can_be_made_and_ports_that_are_taken_are_told(
+    write_config: WriteConfig, state_dir: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = findings(write_config(worker={"state_dir": state_dir}, gateway={"port": port}))
+    assert found["state directory"][0] == "failed"
+    assert f"[worker] state_dir {state_dir}: " in found["state directory"][1]
+    assert found["ports"][0] == "failed"
+    assert f"[gateway] port {port}: another program uses that port" in found["ports"][1]
+
+
+def test_nothing_is_left_where_the_worker_could_be(write_config: WriteConfig, place: Path) -> None:
+    found = findings(write_config(worker={"state_dir": place / "lib/w"}))
+    assert (found["state directory"][0], found["ports"][0]) == ("ok", "ok")
+    assert {path.name for path in place.iterdir()} == {"token", "worker.toml"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "said"),
+    [(0o600, 0, 0, ""), (0o640, 0, 0, ""), (0o644, 0, 0, "every user of this machine can read it (mode 0644)"),
+     (0o640, 0, 4242, "group 4242 can read it"), (0o600, 4242, 0, "uid 4242 owns it, and can read it")],
+)  # fmt: skip
+@needs_root
+def test_credentials_that_others_can_read_are_told(
+    write_config: WriteConfig, place: Path, mode: int, owner: int, group: int, said: str
+) -> None:
+    config = write_config()
+    (place / "token").chmod(mode)
+    os.chown(place / "token", owner, group)
+    state, text = findings(config).get("credentials file", ("", ""))
+    assert state == ("warning" if said else "")
+    assert said in text
+    shown = CliRunner().invoke(show, ["--config", str(config)])
+    assert (shown.exit_code, f"{place}/token: {said}" in shown.stderr) == (0, bool(said))

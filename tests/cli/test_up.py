@@ -26,7 +26,7 @@ class RunningWorker:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [*TASKWARD, *arguments, "--config", str(self.config)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, umask=0)
 
     def status(self) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
@@ -70,6 +70,18 @@ def test_every_role_runs_once_and_is_shown(worker: RunningWorker) -> None:
     assert all(role["state"] == "RUNNING" and role["restarts"] == 0 and role["pid"] for role in report["roles"])
     assert report["redis"] is True
     assert worker.run("up", "--detach").returncode == 69
+
+
+def test_umask_of_whoever_starts_it_is_not_the_workers(worker: RunningWorker) -> None:
+    found = {path: path.lstat().st_mode for path in worker.state_dir.rglob("*") if path.is_file()}
+    assert not {path: oct(mode) for path, mode in found.items() if mode & 0o022}
+    assert not {path: oct(mode) for path, mode in found.items() if mode & 0o077 and path.match("redis/**/*")}
+    assert any(path.match("redis/*/*.aof") for path in found)
+
+
+def test_ports_of_the_worker_itself_are_not_taken(worker: RunningWorker) -> None:
+    found = json.loads(worker.run("doctor", "--json").stdout)
+    assert [each["state"] for each in found if each["check"] in ("ports", "state directory")] == ["ok", "ok"]
 
 
 def test_killed_process_comes_back_and_is_counted(worker: RunningWorker) -> None:

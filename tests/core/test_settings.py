@@ -1,5 +1,6 @@
 """The configuration file: what is refused, and by which name."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,26 @@ def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         Settings.load(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "x = " + "[" * 100_000, "x = " + "{b=" * 3000, f"[executor.metadata]\n{'a.' * 3000}a = 1"]
+)
+def test_nesting_that_nobody_can_walk_through_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "w.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"w.toml: (not TOML|tables and arrays are nested too deeply)"):
+        Settings.load(tmp_path / "w.toml")
+
+
+def test_what_has_no_end_or_nobody_writes_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match=f"{path}: not a regular file"):
+            Settings.load(path)
+    (tmp_path / "w.toml").write_text("#" * ((1 << 20) + 1))
+    with pytest.raises(ConfigurationError, match=r"w.toml: larger than 1048576 bytes"):
+        Settings.load(tmp_path / "w.toml")
+
+
 def test_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigurationError, match=r"w.toml: not TOML: "):
+    with pytest.raises(ConfigurationError, match=r"w.toml: not UTF-8: "):
         Settings.load(tmp_path / "w.toml")

@@ -52,9 +52,13 @@ def ensure_accounts() -> None:
 
 
 def user_of(role: str) -> str:
-    """The user that `role` runs as here: its own as root, else whoever runs this."""
+    """The user that `role` runs as here: its own as root, else whoever runs this.
+
+    Raises:
+        ConfigurationError: whoever runs this has a number and no name.
+    """
     if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return _own_name()
     return ROLE_USERS.get(role, "root")
 
 
@@ -62,13 +66,23 @@ def missing_isolation() -> tuple[str, ...]:
     """What a worker that is not started by root cannot promise; empty as root."""
     if os.geteuid() == 0:
         return ()
-    name = user_of("worker")
+    try:
+        name = _own_name()
+    except ConfigurationError:
+        name = f"uid {os.geteuid()}"
     return (
         f"every process of the worker and every task runs as {name}: a task can read the worker's files and Redis",
         "the signing keys are readable for tasks: signatures prove nothing about the worker",
         "tasks are not separated from each other, and the proxy cannot tell them apart by their user",
         "no memory or process limits, and no cgroup that ends everything a task has started",
     )
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError as error:
+        raise ConfigurationError(f"uid {os.geteuid()} has no user name; make one (useradd), or be another") from error
 
 
 def _exists(find: object, name: str) -> bool:

@@ -10,7 +10,10 @@ import click
 from taskward.cli import options, places, resolved, toml
 from taskward.cli.configuration import Configuration
 from taskward.cli.programs import programs
+from taskward.cli.secret import secrets
 from taskward.cli.supervisord import configuration
+from taskward.cli.up import warn_of_exposed_secrets
+from taskward.core.settings import Settings
 
 
 @click.group()
@@ -36,6 +39,7 @@ def show(config: Path | None, as_json: bool, origin: bool) -> None:
     given = Configuration.read(places.find_config(config), os.environ)
     settings = given.settings
     resolved.check(settings)
+    _check_secrets(settings)
     sections = resolved.sections(settings)
     if as_json:
         options.print_json(_with_origin(sections, given) if origin else sections)
@@ -58,6 +62,16 @@ def supervisord(config: Path | None) -> None:
     settings = places.load(config)
     resolved.check(settings)
     click.echo(configuration(settings.layout.state_dir, programs(settings)), nl=False)
+
+
+def _check_secrets(settings: Settings) -> None:
+    for each in secrets(settings):
+        if not each.is_hidden():
+            each.read()
+            continue
+        text = f"[taskcluster] {each.key}: {each.path}: not checked, it is hidden from you"
+        click.echo(f"warning: {text}", err=True)
+    warn_of_exposed_secrets(settings)
 
 
 def _rows(sections: Mapping[str, Any], given: Configuration) -> Iterator[tuple[str, str, Any, str]]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from taskward.cli import redisview, supervision
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.configuration import Configuration
-from taskward.cli.directories import ensure_directories
+from taskward.cli.directories import ensure_directories, explained
 from taskward.cli.errors import CommandError, Unavailable
 from taskward.cli.lifeline import SUPERVISOR
 from taskward.cli.places import DEV_CONFIG, dev_command
@@ -119,7 +119,9 @@ class DevWorker:
         Raises:
             ConfigurationError: they cannot be used; or a variable would make it another cluster's worker.
         """
-        if not self.config.exists():
+        with explained(self.state_dir):
+            is_new = not self.config.exists()
+        if is_new:
             if user_of("executor") == "root":
                 ensure_accounts()
             ensure_directories(self.state_dir)

@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +92,59 @@ def ensure_directories(state_dir: Path) -> None:
     """Makes or repairs all of them; as an ordinary user everything is that user's, 0700.
 
     Raises:
-        ConfigurationError: a place that others can write to, a symbolic link, or something that is no directory.
+        ConfigurationError: a place that others can write to, a symbolic link, something that is no directory, or a
+            place where they cannot be made.
     """
-    _refuse_unsafe_parents(state_dir)
+    with explained(state_dir):
+        _refuse_unsafe_parents(state_dir)
+        _make_parents(state_dir)
+        _make(state_dir)
+
+
+def check(state_dir: Path) -> None:
+    """Whether `ensure_directories` can do it, as far as that can be found out; nothing that it makes stays.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    with explained(state_dir):
+        _refuse_unsafe_parents(state_dir)
+        if os.path.lexists(state_dir):
+            with _opened(None, state_dir) as root:
+                _refuse_foreign(os.fstat(root), state_dir)
+        tempfile.TemporaryDirectory(prefix=".taskward-", dir=_nearest(state_dir)).cleanup()
+
+
+@contextlib.contextmanager
+def explained(state_dir: Path) -> Iterator[None]:
+    """What the system refuses within the block is a fault of that setting.
+
+    Raises:
+        ConfigurationError: instead of OSError; the text has the remedy.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"[worker] state_dir {state_dir}: nothing can be made in {_nearest(state_dir)}: {error.strerror}; "
+            f"choose a place with room, where the user {user_of('supervisor')} can make directories"
+        ) from error
+
+
+def _nearest(state_dir: Path) -> Path:
+    """The directory itself, or the first above it that is there."""
+    return next(each for each in (state_dir, *state_dir.parents) if os.path.lexists(each))
+
+
+def _make_parents(state_dir: Path) -> None:
     umask = os.umask(0o022)
     try:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
     finally:
         os.umask(umask)
+
+
+def _make(state_dir: Path) -> None:
     with _opened(None, state_dir) as root:
         _settle(root, state_dir, Directory("", "root", "root", 0o755))
         for directory in DIRECTORIES:
@@ -127,18 +173,22 @@ def _opened(parent: int | None, path: Path) -> Iterator[int]:
 
 def _settle(fd: int, path: Path, wanted: Directory) -> None:
     found = os.fstat(fd)
+    if os.geteuid() != 0 or not wanted.path:
+        _refuse_foreign(found, path)
     if os.geteuid() != 0:
-        if found.st_uid != os.geteuid():
-            raise ConfigurationError(f"{path}: belongs to another user; choose another [worker] state_dir")
         os.fchmod(fd, 0o700)
         return
     uid, gid = pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
-    if not wanted.path and found.st_uid != 0:
-        raise ConfigurationError(f"{path}: belongs to uid {found.st_uid} and not to root; choose another state_dir")
     if (found.st_uid, found.st_gid) != (uid, gid):
         os.fchown(fd, uid, gid)
     if stat.S_IMODE(found.st_mode) != wanted.mode:
         os.fchmod(fd, wanted.mode)
+
+
+def _refuse_foreign(found: os.stat_result, path: Path) -> None:
+    if found.st_uid != os.geteuid():
+        text = f"{path}: belongs to uid {found.st_uid} and not to {user_of('supervisor')}"
+        raise ConfigurationError(f"{text}; choose another [worker] state_dir")
 
 
 def _refuse_unsafe_parents(state_dir: Path) -> None:

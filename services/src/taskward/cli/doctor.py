@@ -14,9 +14,13 @@ from typing import Any, Final
 
 import click
 
-from taskward.cli import options, places, redisview, resolved
+from taskward.cli import directories, options, places, redisview, resolved, supervision
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
+from taskward.cli.errors import Forbidden
 from taskward.cli.programs import executors
+from taskward.cli.secret import exposures, secrets
+from taskward.cli.supervisor import SupervisorAway, SupervisorRefused
+from taskward.cli.worker import Worker
 from taskward.core.errors import ConfigurationError, TaskwardError
 from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
@@ -99,6 +103,9 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "failed", str(error))
         return
     yield Finding("configuration", "ok", str(file))
+    yield _guarded("state directory", lambda: _state_dir(settings))
+    yield _guarded("ports", lambda: _ports(settings))
+    yield from (Finding("credentials file", "warning", text) for text in exposures(settings))
     if redisview.is_draining(settings.redis("monitor")):
         yield Finding("drain", "warning", redisview.DRAINED)
     if settings.executor.enable_rdp:
@@ -113,6 +120,23 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except (TaskwardError, OSError, ValueError) as error:
         return Finding(check, "failed", str(error))
+
+
+def _state_dir(settings: Settings) -> Finding:
+    directories.check(Worker(settings).state_dir)
+    return Finding("state directory", "ok", str(settings.layout.state_dir))
+
+
+def _ports(settings: Settings) -> Finding:
+    """A role of this worker that runs has its port; where others have it, that role does not run."""
+    try:
+        found = supervision.supervisor(settings.layout.state_dir).processes()
+    except (SupervisorAway, SupervisorRefused):
+        found = ()
+    except Forbidden as error:
+        return Finding("ports", "warning", error.message)
+    resolved.refuse_taken_ports(settings, {each.name for each in found if each.state == "RUNNING"})
+    return Finding("ports", "ok", "free, or this worker's")
 
 
 def _redis() -> Finding:
@@ -234,8 +258,7 @@ def _skew_s(date: str) -> float | None:
 
 def _scopes(client: Taskcluster, settings: Settings) -> Finding:
     wanted, worker = settings.taskcluster, settings.worker
-    certificate = wanted.certificate_file.read_text().strip() if wanted.certificate_file else ""
-    credentials = Credentials(wanted.client_id, wanted.access_token_file.read_text().strip(), certificate)
+    credentials = Credentials(wanted.client_id, *(each.read() for each in secrets(settings)))
     have = client.call("GET", "auth", "scopes/current", credentials, give_up_after_s=0).get("scopes", [])
     needed = [
         f"queue:claim-work:{worker.task_queue_id}",

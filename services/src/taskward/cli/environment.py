@@ -72,7 +72,7 @@ def _guessed(text: str) -> Any:
     """What TOML makes of it; the text itself where that is nothing."""
     try:
         tables = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return tables["value"] if len(tables) == 1 else text
 

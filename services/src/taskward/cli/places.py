@@ -1,6 +1,7 @@
 """Which configuration a command means when it is not told, and where a development worker lives."""
 
 import os
+import pwd
 import shlex
 from pathlib import Path
 from typing import Final
@@ -12,14 +13,25 @@ from taskward.core.settings import Settings
 SYSTEM_CONFIG: Final = Path("/etc/taskward/taskward.toml")
 DEV_CONFIG: Final = "dev.toml"
 _LONGEST_STATE_DIR: Final = 64
+_BELOW_HOME: Final = ".local/state/taskward/dev"
 
 
 def dev_state_dir() -> Path:
     """The development worker's state directory of the current user; short enough for Unix sockets."""
     if os.geteuid() == 0:
         return Path("/var/lib/taskward/dev")
-    home = Path.home() / ".local/state/taskward/dev"
-    return home if len(str(home)) <= _LONGEST_STATE_DIR else Path(f"/var/tmp/taskward-{os.geteuid()}")  # noqa: S108 - ours is checked before use
+    home = _home()
+    if home and len(str(home / _BELOW_HOME)) <= _LONGEST_STATE_DIR:
+        return home / _BELOW_HOME
+    return Path(f"/var/tmp/taskward-{os.geteuid()}")  # noqa: S108 - it is checked before use
+
+
+def _home() -> Path | None:
+    """None for who has none: a number without a name, in a container for example."""
+    try:
+        return Path(os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        return None
 
 
 def dev_command(state_dir: Path, subcommand: str = "") -> str:
@@ -39,7 +51,7 @@ def find_config(given: Path | None) -> Path:
     if given or named:
         return Path(given or named or "").absolute()
     for place in places:
-        if place.exists():
+        if os.path.exists(place):  # noqa: PTH110 - false where it cannot be looked for
             return place
     looked = ", ".join(str(place) for place in places)
     raise NotConfigured(f"no configuration: give --config FILE or set TASKWARD_CONFIG (looked for {looked})")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from taskward.cli import resolved
 from taskward.cli.accounts import ensure_accounts, user_of
-from taskward.cli.directories import PASSWORD_ROLES, ensure_directories, password_owner
+from taskward.cli.directories import PASSWORD_ROLES, ensure_directories, explained, password_owner
+from taskward.cli.secret import Secret, secrets
 from taskward.core.acl import write_acl
 from taskward.core.errors import ConfigurationError
 from taskward.core.redis_server import configuration, find_server
@@ -30,11 +31,11 @@ def provision(settings: Settings) -> None:
         ensure_accounts()
     state_dir = settings.layout.state_dir
     ensure_directories(state_dir)
-    _redis(settings)
-    _secret(settings.taskcluster.access_token_file, settings.layout.access_token, "access_token_file")
-    if settings.taskcluster.certificate_file:
-        _secret(settings.taskcluster.certificate_file, settings.layout.access_token.with_name("certificate"), "certificate_file")  # fmt: skip  # noqa: E501
-    replace(resolved.path_of(settings), resolved.text(settings), user_of("supervisor"), 0o644)
+    with explained(state_dir):
+        _redis(settings)
+        for secret in secrets(settings):
+            _hand_over(secret)
+        replace(resolved.path_of(settings), resolved.text(settings), user_of("supervisor"), 0o644)
 
 
 def replace(path: Path, text: str, owner: str, mode: int) -> None:
@@ -68,16 +69,11 @@ def hidden_socket(settings: Settings) -> Path:
     return settings.layout.redis_socket.with_name(".redis.sock")
 
 
-def _secret(source: Path, target: Path, key: str) -> None:
-    """Copies a secret to where only the claimer can read it."""
-    try:
-        text = source.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"[taskcluster] {key}: {source}: cannot be read: {error}") from error
-    if not text:
-        raise ConfigurationError(f"[taskcluster] {key}: {source} is empty")
-    if source.resolve() != target.resolve():
-        replace(target, text, user_of("claimer"), 0o400)
+def _hand_over(secret: Secret) -> None:
+    """Copies it to where only the claimer can read it."""
+    text = secret.read()
+    if secret.path.resolve() != secret.copy.resolve():
+        replace(secret.copy, text, user_of("claimer"), 0o400)
 
 
 def _give(path: Path, owner: str) -> None:

@@ -30,6 +30,7 @@ from taskward.core.redis_server import find_server
 from taskward.core.settings import Settings
 
 _READY_WITHIN_S: Final = 60.0
+_UMASK: Final = 0o077
 
 
 def publish(address: RedisAddress, public: Path, has_ended: Callable[[], bool] = lambda: False) -> None:
@@ -73,6 +74,7 @@ def main() -> NoReturn:
     except ConfigurationError as error:
         print(f"redis: {error}", file=sys.stderr)  # noqa: T201 - before there is a server with a log
         sys.exit(64)
+    os.umask(_UMASK)
     hidden = hidden_socket(settings)
     hidden.unlink(missing_ok=True)  # left by a killed server: it must not be taken for the new one's
     _in_background(RedisAddress(hidden, "admin", settings.layout.redis_password("admin")), settings.layout.redis_socket)

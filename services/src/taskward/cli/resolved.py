@@ -7,13 +7,14 @@ import errno
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from taskward.cli import trust
 from taskward.cli.accounts import user_of
+from taskward.cli.secret import secrets
 from taskward.cli.toml import document
 from taskward.core.errors import ConfigurationError
 from taskward.core.settings import Settings
@@ -37,9 +38,7 @@ def path_of(settings: Settings) -> Path:
 
 def sections(settings: Settings) -> dict[str, dict[str, Any]]:
     """Every section with every value: the defaults, then what the operator's file says."""
-    taskcluster = {**asdict(settings.taskcluster), "access_token_file": settings.layout.access_token}
-    if settings.taskcluster.certificate_file:
-        taskcluster["certificate_file"] = settings.layout.access_token.with_name("certificate")
+    taskcluster = {**asdict(settings.taskcluster), **{each.key: each.copy for each in secrets(settings)}}
     return {
         "taskcluster": taskcluster,
         **{
@@ -104,18 +103,20 @@ def _read(path: Path) -> None:
         raise ConfigurationError(str(error)) from error
 
 
-def refuse_taken_ports(settings: Settings) -> None:
-    """Where the worker is about to listen, nobody else does.
+def refuse_taken_ports(settings: Settings, running: Collection[str] = ()) -> None:
+    """Where the worker is about to listen, nobody else does; of the roles that are `running`, nothing is asked.
 
     Raises:
         ConfigurationError: somebody does, or nobody can; the text names section and port.
     """
-    if taken := list(_taken_ports(sections(settings))):
+    if taken := list(_taken_ports(sections(settings), running)):
         raise ConfigurationError(f"{settings.where}: {'; '.join(taken)}; choose another one")
 
 
-def _taken_ports(resolved: Mapping[str, Any]) -> Iterator[str]:
+def _taken_ports(resolved: Mapping[str, Any], running: Collection[str]) -> Iterator[str]:
     for name, host in (("gateway", resolved["gateway"]["host"]), ("proxy", "127.0.0.1")):
+        if name in running:
+            continue
         port = resolved[name]["port"]
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,7 +8,7 @@ import click
 
 from taskward.cli import options, places, redisview, supervision, supervisord
 from taskward.cli.accounts import missing_isolation
-from taskward.cli.errors import Forbidden, Unavailable
+from taskward.cli.errors import Unavailable
 from taskward.cli.restarts import FILE, read
 from taskward.cli.supervisor import Process, SupervisorAway, SupervisorRefused
 from taskward.core import retention
@@ -73,7 +73,7 @@ def _processes(settings: Settings) -> tuple[Process, ...]:
     except SupervisorAway:
         return ()
     except SupervisorRefused as error:
-        raise Forbidden(str(error)) from error
+        raise Unavailable(f"the worker is ending, or has just begun: {error}") from error
 
 
 def _role(process: Process, starts: dict[str, int]) -> dict[str, Any]:

@@ -7,18 +7,23 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from taskward.cli.errors import CommandError, Unavailable
+from taskward.cli.errors import CommandError, Forbidden, Unavailable
 from taskward.cli.programs import base_environment
-from taskward.cli.supervisor import Process, Supervisor, SupervisorAway
+from taskward.cli.supervisor import Process, Supervisor, SupervisorAway, SupervisorRefused
 from taskward.cli.supervisord import alive_lock, command_line, directory
 from taskward.core.poll import until
 
 GIVEN_UP: Final = frozenset({"FATAL", "EXITED"})
 """States in which supervisord starts a program no more; `attendant` does, after a pause."""
 
+UMASK: Final = 0o022
+"""Of supervisord, and of its programs until they set their own; never that of whoever starts it."""
+
+_LOG_MODE: Final = 0o640
 _POLL_S: Final = 0.05
 
 
@@ -29,10 +34,10 @@ def supervisor(state_dir: Path) -> Supervisor:
 
 def start_in_background(state_dir: Path) -> None:
     """Starts supervisord away from this terminal; `await_running` tells when it works."""
-    with (state_dir / "var/log/supervisord.out").open("ab") as output:
+    with open(state_dir / "var/log/supervisord.out", "ab", opener=partial(os.open, mode=_LOG_MODE)) as output:
         subprocess.Popen(
             command_line(state_dir), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=state_dir,
-            env=base_environment(), start_new_session=True, preexec_fn=no_core_dumps,
+            env=base_environment(), start_new_session=True, preexec_fn=no_core_dumps, umask=UMASK,
         )  # fmt: skip
 
 
@@ -100,8 +105,16 @@ def holders(lock: Path) -> tuple[int, ...]:
 
 @contextmanager
 def _lock_file(state_dir: Path) -> Iterator[int]:
-    """The open lock file, not locked."""
-    fd = os.open(alive_lock(state_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """The open lock file, not locked.
+
+    Raises:
+        Forbidden: the worker is another user's.
+    """
+    path = alive_lock(state_dir)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except PermissionError as error:
+        raise Forbidden(f"{path}: {error.strerror}; ask as the user who started the worker") from error
     try:
         yield fd
     finally:
@@ -120,5 +133,5 @@ def _is_free(lock: int) -> bool:
 def _processes(of: Supervisor) -> tuple[Process, ...]:
     try:
         return of.processes()
-    except SupervisorAway:
+    except (SupervisorAway, SupervisorRefused):  # the latter while it begins or ends
         return ()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from taskward.cli.errors import Forbidden
+
 _TIMEOUT_S: Final = 10.0
 
 
@@ -37,7 +39,11 @@ class Process:
 
 
 class Supervisor:
-    """Each method is one call; safe to use from several processes."""
+    """Each method is one call; safe to use from several processes.
+
+    Raises:
+        Forbidden: the worker, running or not, is another user's.
+    """
 
     def __init__(self, path: Path) -> None:
         self.socket = path
@@ -79,9 +85,7 @@ class Supervisor:
             with xmlrpc.client.ServerProxy("http://supervisor", transport=_UnixTransport(self.socket)) as rpc:
                 return call(rpc)
         except PermissionError as error:
-            raise SupervisorRefused(
-                f"{self.socket}: {error.strerror}; ask as the user who started the worker"
-            ) from error
+            raise Forbidden(f"{self.socket}: {error.strerror}; ask as the user who started the worker") from error
         except xmlrpc.client.Fault as error:
             raise SupervisorRefused(error.faultString) from error
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:

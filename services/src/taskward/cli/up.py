@@ -7,6 +7,7 @@ import click
 
 from taskward.cli import options, places, redisview
 from taskward.cli.accounts import missing_isolation
+from taskward.cli.secret import exposures
 from taskward.cli.worker import Worker
 from taskward.core.settings import Settings
 
@@ -28,6 +29,7 @@ def up(config: Path | None, detach: bool) -> None:
     """
     settings = places.load(config)
     warn_of_missing_isolation()
+    warn_of_exposed_secrets(settings)
     worker = Worker(settings)
     if not detach:
         click.echo(f"starting {settings.worker.task_queue_id}; look at it with: taskward status", err=True)
@@ -57,6 +59,12 @@ def warn_of_missing_isolation() -> None:
     """Says on standard error what a worker of an ordinary user lacks."""
     for text in missing_isolation():
         click.echo(f"warning: not run by root: {text}", err=True)
+
+
+def warn_of_exposed_secrets(settings: Settings) -> None:
+    """Says on standard error who else can read the worker's own credentials."""
+    for text in exposures(settings):
+        click.echo(f"warning: {text}", err=True)
 
 
 def warn_of_draining(settings: Settings) -> None:

@@ -4,11 +4,12 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from taskward.cli import listening, redisview, supervision, supervisord
+from taskward.cli.directories import explained
 from taskward.cli.errors import Unavailable
 from taskward.cli.programs import STOP_MARGIN_S, Devcluster, base_environment, programs
 from taskward.cli.provision import provision
@@ -64,6 +65,7 @@ class Worker:
         with self._ready_to_start():
             argv = supervisord.command_line(self.state_dir)
         supervision.no_core_dumps()
+        os.umask(supervision.UMASK)
         os.chdir(self.state_dir)
         os.execve(argv[0], list(argv), base_environment())  # noqa: S606 - the supervisor is this process from now on
 
@@ -81,13 +83,16 @@ class Worker:
     @contextmanager
     def _ready_to_start(self) -> Iterator[None]:
         with _exclusive(self.state_dir):
+            with explained(self.state_dir), suppress(FileNotFoundError, NotADirectoryError):
+                self.state_dir.stat()
             if supervision.supervisor(self.state_dir).answers():
                 raise Unavailable(f"the worker in {self.state_dir} is running already; stop it with: taskward down")
             if supervisord.directory(self.state_dir).is_dir():
                 # what a killed supervisor left is about to end
                 supervision.await_gone(self.state_dir, self.settings.worker.grace_s + STOP_MARGIN_S)
             provision(self.settings)
-            supervisord.write_configuration(self.state_dir, programs(self.settings, self._devcluster))
+            with explained(self.state_dir):
+                supervisord.write_configuration(self.state_dir, programs(self.settings, self._devcluster))
             yield
 
 

@@ -16,7 +16,7 @@ from taskward.core.settings.docker import DockerSettings
 from taskward.core.settings.environment import EnvironmentSettings
 from taskward.core.settings.executor import ExecutorSettings
 from taskward.core.settings.images import ImageSettings
-from taskward.core.settings.table import refuse_unknown, section, tables
+from taskward.core.settings.table import refuse_nesting, refuse_unknown, section, tables
 from taskward.core.settings.taskcluster import TaskclusterSettings
 from taskward.core.settings.uploader import UploaderSettings
 from taskward.core.settings.worker import WorkerSettings
@@ -77,6 +77,7 @@ class Settings:
         Raises:
             ConfigurationError: a section, key or value that cannot be; the text has `where`, section, key and remedy.
         """
+        refuse_nesting(data, where)
         refuse_unknown(data, {*SECTIONS, *OTHER_SECTIONS}, where, "section")
         sections = {name: section(kind, data.get(name, {}), f"{where}: [{name}]") for name, kind in SECTIONS.items()}
         others = {name: data[name] for name in OTHER_SECTIONS if name in data}

@@ -6,23 +6,41 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from taskward.core.errors import ConfigurationError
+from taskward.core.nesting import DEEPEST
+from taskward.core.settings.content import content
+
+LARGEST_BYTES: Final = 1 << 20
+_TOO_DEEP: Final = f"tables and arrays are nested too deeply; {DEEPEST} levels are the most"
 
 
 def tables(path: Path) -> dict[str, Any]:
     """What is written in `path`, unchecked.
 
     Raises:
-        ConfigurationError: it cannot be read, or is not TOML.
+        ConfigurationError: it cannot be read, is no ordinary file, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content(path, LARGEST_BYTES))
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: {_TOO_DEEP}") from error
+
+
+def refuse_nesting(value: Any, where: str, levels: int = DEEPEST) -> None:
+    """Refuses tables and arrays within each other that nobody can walk through.
+
+    Raises:
+        ConfigurationError: there are more than `levels`.
+    """
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ConfigurationError(f"{where}: {_TOO_DEEP}")
+        for each in value.values() if isinstance(value, dict) else value:
+            refuse_nesting(each, where, levels - 1)
 
 
 def section(kind: type[Any], data: Any, where: str) -> Any:
