@@ -65,7 +65,7 @@ class ForkingWorker(SafeWorker):
     def run_maintenance_tasks(self) -> None:
         """The errand, beside the jobs: what it takes of memory goes with its process."""
         if time.monotonic() >= self._errand_due_s and not self._children.unnumbered():
-            self._children.begin(partial(self._errand, self._errands))
+            self._begin(partial(self._errand, self._errands))
             self._errand_due_s, self._errands = time.monotonic() + PAUSE_S, self._errands + 1
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
@@ -77,10 +77,7 @@ class ForkingWorker(SafeWorker):
         """Begins the job's process. Where there is no room for one, the reaper gives the job back."""
         taken = self._children.numbers()
         slot = next(number for number in range(self._slots) if number not in taken)
-        try:
-            self._children.begin(partial(self._perform, job, queue, slot), slot)
-        except OSError as error:
-            _logger.error("no process could be started", extra={"error": str(error)})
+        if not self._begin(partial(self._perform, job, queue, slot), slot):
             time.sleep(PAUSE_S)
 
     def handle_warm_shutdown_request(self) -> None:
@@ -94,15 +91,21 @@ class ForkingWorker(SafeWorker):
         self._children.wait(lambda: not self._children.numbers())
         super().teardown()
 
+    def _begin(self, work: Callable[[], object], slot: int | None = None) -> bool:
+        try:
+            self._children.begin(work, slot)
+        except OSError as error:
+            _logger.error("no process could be started", extra={"error": str(error)})
+            return False
+        return True
+
     def _perform(self, job: Any, queue: Any, slot: int) -> None:
         """The job's process."""
         os.setpgrp()
         self.name, self.pid, self.slot = f"{self._role}-{this_life()}", os.getpid(), slot
         proof = locks.hold(self._lock_dir, self.name)
         locks.say_stopping(proof)  # it takes no other job, so it is not to be counted
-        self.heartbeat()
         self.perform_job(job, queue, self.prepare_execution(job))
-        self.heartbeat()  # so that what RQ wrote under this name expires
         (self._lock_dir / self.name).unlink(missing_ok=True)
 
     def _ended(self, slot: int | None, code: int) -> None:

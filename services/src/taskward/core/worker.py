@@ -46,8 +46,24 @@ class SafeWorker(BaseWorker):
         self.birth_date = utc_now()
         self.set_state("started")
 
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Remembers it here. Redis knows nothing of workers: the lock tells who lives."""
+        self._state = state
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Nothing, for the same reason."""
+
+    def increment_successful_job_count(self, pipeline: Any = None) -> None:
+        """Nothing: `metrics` counts."""
+
+    def increment_failed_job_count(self, pipeline: Any = None) -> None:
+        """Nothing: `metrics` counts."""
+
+    def increment_total_working_time(self, job_execution_time: Any, pipeline: Any) -> None:
+        """Nothing: `metrics` counts."""
+
     def register_death(self) -> None:
-        """Nothing: the lock tells who lives, and a worker must be able to end while Redis is away."""
+        """Nothing: a worker must be able to end while Redis is away."""
 
     def set_shutdown_requested_date(self) -> None:
         """Nothing, for the same reason."""

@@ -61,14 +61,14 @@ def work(settings: Settings, slots: int) -> None:
     locks.sweep(lock_dir)
     settings.layout.proofs.mkdir(exist_ok=True)
     locks.sweep(settings.layout.proofs)
-    sweep = Sweep(settings, Records(redis))
+    sweep, abort_reasons = Sweep(settings, Records(redis)), AbortReasons(address)
     aside(sweep.start)
 
     def metrics(slot: int) -> Metrics:
         return Metrics.of_process("executor", settings.layout.state_dir, f"-{slot}" if slots > 1 else "")
 
     def execute(task_id: str, run_id: int) -> None:
-        Executor(settings, redis, AbortReasons(address), metrics=metrics(worker.slot)).execute(task_id, run_id)
+        Executor(settings, redis, abort_reasons, metrics=metrics(worker.slot)).execute(task_id, run_id)
 
     registry = Registry(EXECUTE.name)
     registry.add("execute", execute, task_id=str, run_id=int)
