@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from taskward.core.connection import text
 from taskward.core.ids import RunId
@@ -46,10 +47,16 @@ class Reaper:
         self._waiting: dict[tuple[str, str], float] = {}
 
     def sweep(self) -> None:
-        """Requeues what is orphaned, ends what is given up."""
+        """Requeues what is orphaned, ends what is given up.
+
+        Whoever serves a queue can make anything of its keys; that must not keep the other queue waiting.
+        """
         for queue, lock_dir in self._locks.items():
-            self._orphans(queue, lock_dir)
-            self._given_up(queue)
+            try:
+                self._orphans(queue, lock_dir)
+                self._given_up(queue)
+            except (ResponseError, ValueError) as error:
+                _logger.error("the queue cannot be read", extra={"queue": queue.name, "error": str(error)})
 
     def _orphans(self, queue: Queue, lock_dir: Path) -> None:
         registered = [text(member) for member in self._redis.zrange(f"rq:wip:{queue.name}", 0, -1)]
