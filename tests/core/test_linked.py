@@ -15,6 +15,18 @@ from taskward.core.link import NoAnswer, Refusal
 from taskward.core.linked import RETRIES, Linked
 
 Step = Callable[[Any], Any]
+
+
+def at_once(redis: Any) -> list[Any]:
+    with redis.pipeline() as pipe:
+        pipe.hset("h", "a", "1")
+        pipe.set("s", "x")
+        pipe.hgetall("h")
+        pipe.hmget("h", ["a", "b"])
+        pipe.publish("nobody-listens", "x")
+        return [bool(answer) if answer is True else answer for answer in pipe.execute()]
+
+
 STEPS: list[Step] = [
     lambda redis: redis.exists("s", "h"),
     lambda redis: redis.set("s", "x", xx=True) or False,
@@ -40,6 +52,8 @@ STEPS: list[Step] = [
     lambda redis: redis.sismember("none", "x"),
     lambda redis: redis.zrange("none", 0, -1),
     lambda redis: redis.zrem("none", "x"),
+    lambda redis: redis.delete("h", "none"),
+    lambda redis: at_once(redis),
 ]
 
 
@@ -65,6 +79,30 @@ def test_sets_are_read_as_redis_py_does(linked: Linked, redis: Redis) -> None:
     assert linked.sismember("set", "a") == redis.sismember("set", "a")
     assert linked.zrange("sorted", 0, -1) == redis.zrange("sorted", 0, -1)
     assert linked.zrem("sorted", "x") == 1
+
+
+def test_an_error_of_one_command_is_among_the_answers_or_raised(linked: Linked, redis: Redis) -> None:
+    redis.set("s", "x")
+    with linked.pipeline() as pipe:
+        pipe.hgetall("s")
+        pipe.hmget("none", ["a"])
+        wrong, none = pipe.execute(raise_on_error=False)
+        assert "WRONGTYPE" in str(wrong)
+        assert none == [None]
+        with pytest.raises(Refusal, match="WRONGTYPE"):
+            pipe.execute()
+    assert linked.get("s") == b"x", "the connection is as good as before"
+
+
+def test_what_a_role_may_not_do_stops_all_of_a_transaction(redis_server: RedisServer, redis: Redis) -> None:
+    claimer = Linked(redis_server.address("claimer"))
+    with claimer.pipeline() as pipe:
+        pipe.set("tw:drain", "1")
+        pipe.set("somebody-elses", "1")
+        with pytest.raises(Refusal, match="EXECABORT"):
+            pipe.execute()
+    assert redis.get("tw:drain") is None
+    claimer.close()
 
 
 def test_no_word_can_become_another_command(linked: Linked, redis: Redis) -> None:

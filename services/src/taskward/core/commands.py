@@ -6,6 +6,12 @@ from typing import Any, Protocol
 class Commands(Protocol):
     """Spelt and answered as redis-py does; thread-safe. Keys and values come back as bytes."""
 
+    def pipeline(self) -> Any:
+        """Collects commands, and has them done all at once."""
+
+    def delete(self, *names: Any) -> Any:
+        """Removes keys."""
+
     def exists(self, *names: Any) -> Any:
         """How many of the keys there are."""
 

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -68,15 +68,26 @@ class Link:
             NoAnswer: there is none.
         """
         with _failures():
-            packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one word only
-            self._socket.sendall(packed)
-            return self._next()
+            self._socket.sendall(_packed(words))
+            return _known(self._reply())
+
+    def transact(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """What each of `commands` answers, done at once by MULTI and EXEC; single ones may have answered a `Refusal`.
+
+        Raises:
+            Refusal: one is no command, or not ours to give: nothing was done.
+            NoAnswer: there is no answer.
+        """
+        with _failures():
+            self._socket.sendall(b"".join(_packed(words) for words in (("MULTI",), *commands, ("EXEC",))))
+            *_, done = [self._reply() for _ in range(len(commands) + 2)]
+        return [_error(answer) or answer for answer in _known(done)]
 
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
 
-    def _next(self) -> Any:
+    def _reply(self) -> Any:
         received = 0
         while (reply := self._reader.gets()) is _UNFINISHED:
             data = self._socket.recv(_CHUNK_BYTES)
@@ -84,9 +95,22 @@ class Link:
             if not data or received > self._most_bytes:
                 raise NoAnswer("the connection ended" if not data else "an answer is too large")
             self._reader.feed(data)
-        if isinstance(reply, hiredis.ReplyError):
-            raise Refusal(str(reply))
         return reply
+
+
+def _packed(words: Sequence[Word]) -> bytes:
+    packed: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]  # its stub knows one word only
+    return packed
+
+
+def _known(reply: Any) -> Any:
+    if error := _error(reply):
+        raise error
+    return reply
+
+
+def _error(reply: Any) -> Refusal | None:
+    return Refusal(str(reply)) if isinstance(reply, hiredis.ReplyError) else None
 
 
 @contextlib.contextmanager

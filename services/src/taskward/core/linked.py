@@ -4,7 +4,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from taskward.core.address import RedisAddress
 from taskward.core.link import Link, NoAnswer, Refusal, Word
@@ -37,6 +38,12 @@ class Linked:
         """Gives idle connections back; nothing may be under way."""
         self._drop_idle()
 
+    def pipeline(self) -> "Transaction":
+        return Transaction(self.transact)
+
+    def delete(self, *names: str) -> int:
+        return int(self._ask("DEL", *names))
+
     def exists(self, *names: str) -> int:
         return int(self._ask("EXISTS", *names))
 
@@ -50,8 +57,7 @@ class Linked:
         return _bytes(self._ask("HGET", name, key))
 
     def hgetall(self, name: str) -> dict[bytes, bytes]:
-        flat = self._ask("HGETALL", name)
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        return _fields(self._ask("HGETALL", name))
 
     def hset(self, name: str, key: str | None = None, value: Word | None = None) -> int:
         return int(self._ask("HSET", name, key or "", value or ""))
@@ -84,11 +90,23 @@ class Linked:
     def fcall(self, function: str, numkeys: int, *keys_and_args: Word) -> Any:
         return self._ask("FCALL", function, numkeys, *keys_and_args)
 
+    def transact(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """What each of `commands` answers, all of them done at once; errors of single ones are among the answers.
+
+        Raises:
+            Refusal: nothing was done.
+            NoAnswer: Redis stays away.
+        """
+        return list(self._patiently(lambda link: link.transact(commands)))
+
     def _ask(self, *words: Word) -> Any:
+        return self._patiently(lambda link: link.ask(*words))
+
+    def _patiently(self, talk: Callable[[Link], Any]) -> Any:
         pause_s = FIRST_PAUSE_S
         for _ in range(RETRIES):
             try:
-                return self._once(words)
+                return self._over_a_link(talk)
             except Refusal as error:
                 if not str(error).startswith(_PASSING):
                     raise
@@ -96,15 +114,15 @@ class Linked:
                 self._drop_idle()
             self._pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        return self._once(words)
+        return self._over_a_link(talk)
 
-    def _once(self, words: Sequence[Word]) -> Any:
+    def _over_a_link(self, talk: Callable[[Link], Any]) -> Any:
         try:
             link = self._idle.pop()
         except IndexError:
             link = Link(self._address.socket, self._address.user, self._password, ANSWERS_WITHIN_S)
         try:
-            answer = link.ask(*words)
+            answer = talk(link)
         except Refusal:
             self._idle.append(link)
             raise
@@ -121,6 +139,57 @@ class Linked:
                 self._idle.pop().close()
             except IndexError:
                 return  # another thread was quicker
+
+
+class Transaction:
+    """Commands that are collected, and done all at once: spelt as redis-py's pipeline."""
+
+    def __init__(self, transact: Callable[[Sequence[Sequence[Word]]], list[Any]]) -> None:
+        self._transact = transact
+        self._commands: list[tuple[Word, ...]] = []
+        self._forms: list[Callable[[Any], Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._commands.clear()
+
+    def hgetall(self, name: str) -> None:
+        self._add(_fields, "HGETALL", name)
+
+    def hmget(self, name: str, keys: Sequence[str]) -> None:
+        self._add(list, "HMGET", name, *keys)
+
+    def hset(self, name: str, key: str, value: Word) -> None:
+        self._add(int, "HSET", name, key, value)
+
+    def set(self, name: str, value: Word) -> None:
+        self._add(bool, "SET", name, value)
+
+    def publish(self, channel: str, message: Word) -> None:
+        self._add(int, "PUBLISH", channel, message)
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The answers in order; an error is among them only where it is not to be raised."""
+        answers = self._transact(self._commands)
+        for answer in answers:
+            if raise_on_error and isinstance(answer, Exception):
+                raise answer
+        return [
+            answer if isinstance(answer, Exception) else form(answer)
+            for form, answer in zip(self._forms, answers, strict=True)
+        ]
+
+    def _add(self, form: Callable[[Any], Any], *words: Word) -> None:
+        self._commands.append(words)
+        self._forms.append(form)
+
+
+def _fields(flat: Any) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _bytes(value: Any) -> bytes | None:
