@@ -1,5 +1,6 @@
 """What a hostile task may try against Taskcluster, the proxy, and other tasks."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -260,6 +261,15 @@ def test_the_log_holds_no_secret(rig: Rig) -> None:
     text = (rig.folder / "log").read_text()
     assert "not-a-secret-token" not in text
     assert "refused a connection: no run owns 127.77." in text
+
+
+def test_every_line_of_the_log_is_one_json_object(rig: Rig) -> None:
+    rig.raw(b"GET /a\x0b2026 FORGED HTTP/1.1\r\nHost: \x1b[31m\r\n\r\n")
+    rig.request("/api/queue/v1/x", address="127.77.9.4")
+    lines = [json.loads(line) for line in (rig.folder / "log").read_text().splitlines()]
+    assert lines
+    assert {line["role"] for line in lines} == {"proxy"}
+    assert all(line["event"].isprintable() for line in lines)
 
 
 def test_strangers_do_not_fill_the_log(rig: Rig) -> None:

@@ -41,7 +41,8 @@ def config(directory: Path, authority: Authority, keyholder: Service, taskcluste
 def address(config: Path, authority: Authority) -> Iterator[TlsAddress]:
     """A running signer, as the worker `worker.example` calls it."""
     port = _port_of(config)
-    with processes.signer_on_port(config, port):
+    with processes.signer_on_port(config, port) as service:
+        assert f"listening at https://127.0.0.1:{port}" in service.log.read_text()
         yield TlsAddress("127.0.0.1", port, authority.file, *authority.issue("worker", "worker.example"))
 
 

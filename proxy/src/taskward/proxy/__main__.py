@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from taskward.proxy import settings
+from taskward.proxy import log, settings
 from taskward.proxy.errors import StartError
 from taskward.proxy.server import ProxyServer
 
@@ -21,11 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the worker's TOML file")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s proxy %(message)s")
+    log.configure("proxy")
     try:
         server = ProxyServer(settings.load(chosen.config))
     except StartError as error:
-        print(f"taskward proxy: {error}", file=sys.stderr)  # noqa: T201 - for whoever started it
+        logging.getLogger("taskward.proxy").critical("%s", error)
         return _CONFIGURATION_ERROR
     server.run()
     return 0

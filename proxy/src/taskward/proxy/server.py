@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from taskward.proxy import listener, store
 from taskward.proxy.app import ProxyApp
@@ -25,6 +26,16 @@ _MAX_CONNECTIONS: Final = 4096
 
 
 _Application: Any = BaseApplication  # gunicorn has no types
+_Logger: Any = Logger
+
+
+class _ServerLog(_Logger):  # type: ignore[misc]  # see above
+    """gunicorn's messages in our log."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class ProxyServer(_Application):  # type: ignore[misc]  # see above
@@ -74,6 +85,7 @@ class ProxyServer(_Application):  # type: ignore[misc]  # see above
             "forwarded_allow_ips": "*",  # none of its fields is used, and asking costs 7 % of the CPU
             "secure_scheme_headers": {},
             "forwarder_headers": "",
+            "logger_class": _ServerLog,
             "loglevel": "error",
         }
 

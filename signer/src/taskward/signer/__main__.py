@@ -3,6 +3,7 @@
 Exits 0 after SIGTERM or SIGINT, 78 when the configuration or the audit log needs attention.
 """
 
+import logging
 import socket
 import sys
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from taskward.signer import tls
 from taskward.signer.assembly import build
@@ -23,6 +25,18 @@ from taskward.signer.sockets import listening
 _THREADS = 8
 _CONNECTIONS = 1000  # never reached: `worker.SignerWorker` has room for fewer
 _GRACE_S = 30
+_log = logging.getLogger("signer")
+
+_Logger: Any = Logger  # gunicorn has no types
+
+
+class _ServerLog(_Logger):  # type: ignore[misc]  # see above
+    """gunicorn's messages in our log."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -41,6 +55,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": _GRACE_S,
             "forwarded_allow_ips": "",
             "proc_name": "taskward-signer",
+            "logger_class": _ServerLog,
+            "loglevel": "warning",  # where it listens we know better: it takes our TLS for none
         }
         super().__init__()
 
@@ -68,6 +84,7 @@ def _serve(config: Path) -> None:
     for record in open_records(settings.state_dir):
         record.close()
     with _door(settings.door) as listener:
+        _log.info("listening at %s", settings.door)
         _Server(settings, listener.detach()).run()
 
 

@@ -19,6 +19,9 @@ class SocketDoor:
     gid: int | None
     allowed_uids: frozenset[int]
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @classmethod
     def read(cls, section: Section) -> "SocketDoor":
         """Raises `SettingsError`."""
@@ -44,6 +47,10 @@ class TlsDoor:
     key_file: Path
     client_ca_file: Path
     allowed_clients: frozenset[str]
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}, for clients with a certificate"
 
     @classmethod
     def read(cls, section: Section) -> "TlsDoor":

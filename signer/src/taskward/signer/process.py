@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
+from taskward.signer import log
 from taskward.signer.errors import AttentionError
 
 _log = logging.getLogger(__name__)
@@ -20,19 +21,19 @@ _EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 def run(module: str, description: str | None, serve: Callable[[Path], None]) -> int:
     """Calls `serve` with the file of ``--config``; SIGTERM and SIGINT end it, and the process with 0.
 
-    Returns the exit code: 0, or 78 for an `AttentionError`, whose text is then on stderr.
+    Returns the exit code: 0, or 78 for an `AttentionError`, whose text is then the last line of the log.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--config", type=Path, required=True, help="the worker's TOML file")
     config = parser.parse_args().config
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log.configure(module.rpartition(".")[2])
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     os.umask(0o077)
     try:
         serve(config)
     except AttentionError as error:
-        print(f"{module.rpartition('.')[2]}: {error}", file=sys.stderr)  # noqa: T201
+        _log.critical("%s", error)
         return _EXIT_CONFIG
     return 0
 
