@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from simulators.patience import until
+from simulators.service import Call, Service, serving
 
 from .conftest import config_writer, needs_root, new_place
 
@@ -18,8 +19,17 @@ TASKWARD = (sys.executable, "-m", "taskward.cli")
 ROLES = {"redis", "keyholder", "decrypter", "signer", "proxy", "gateway", "uploader", "claimer", "executor"}
 
 
+class Refusing(Service):
+    """A Taskcluster that knows nobody."""
+
+    def answer(self, call: Call) -> tuple[int, Any]:
+        if call.path.endswith("/ping"):
+            return 200, {}
+        return 401, {"code": "AuthenticationFailed", "message": "who is that?"}
+
+
 class RunningWorker:
-    """A worker for a Taskcluster that is away: every process runs, none gets anything to do."""
+    """A worker that Taskcluster refuses: every process runs, none gets anything to do."""
 
     def __init__(self, config: Path, state_dir: Path) -> None:
         self.config, self.state_dir = config, state_dir
@@ -42,8 +52,9 @@ class RunningWorker:
 
 @pytest.fixture(scope="module")
 def shared_worker() -> Iterator[RunningWorker]:
-    with new_place() as place:
-        running = RunningWorker(config_writer(place)(executor={"enable_encrypted_env": True}), place / "w")
+    with new_place() as place, serving(Refusing()) as taskcluster:
+        told = {"taskcluster": {"root_url": taskcluster.url}, "executor": {"enable_encrypted_env": True}}
+        running = RunningWorker(config_writer(place)(**told), place / "w")
         yield running
         running.run("down")
 
@@ -105,7 +116,8 @@ def test_drained_worker_says_so_everywhere_also_after_a_restart(worker: RunningW
     assert worker.run("drain").returncode == 0
     worker.run("down")
     assert worker.status()["draining"] is None  # nobody can be asked
-    assert "warning: the worker is drained" in worker.run("up", "--detach").stderr
+    drained = worker.run("up", "--detach").stderr
+    assert "warning: the worker is drained" in drained
     assert worker.status()["draining"] is True
     assert "the worker is drained" in worker.run("status").stdout
     until(lambda: 'taskward_claimer_draining{process="claimer"} 1' in worker.run("metrics").stdout)
@@ -129,6 +141,7 @@ def test_killed_supervisor_takes_all_with_it_and_can_be_started_again(worker: Ru
     until(lambda: not any(_lives(pid) for pid in pids))
     again = worker.run("up", "--detach")
     assert again.returncode == 0, again.stderr
+    assert "warning: the worker may get no tasks: credentials: 401 AuthenticationFailed: who is that?" in again.stderr
     assert all(role["state"] == "RUNNING" and role["restarts"] == 0 for role in worker.status()["roles"])
 
 

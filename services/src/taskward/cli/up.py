@@ -7,6 +7,7 @@ import click
 
 from taskward.cli import options, places, redisview
 from taskward.cli.accounts import missing_isolation
+from taskward.cli.opinion import Opinion
 from taskward.cli.secret import exposures
 from taskward.cli.worker import Worker
 from taskward.core.settings import Settings
@@ -34,10 +35,12 @@ def up(config: Path | None, detach: bool) -> None:
     if not detach:
         click.echo(f"starting {settings.worker.task_queue_id}; look at it with: taskward status", err=True)
         worker.replace_this_process()
-    began = time.monotonic()
-    started = worker.start()
+    began, opinion = time.monotonic(), Opinion(settings)
+    started = worker.start(meanwhile=opinion.ask)
     click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s; logs: {worker.state_dir}/var/log")
     warn_of_draining(settings)
+    if objection := opinion.objection():
+        click.echo(f"warning: the worker may get no tasks: {objection}", err=True)
 
 
 @click.command()

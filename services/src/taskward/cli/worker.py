@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -37,8 +37,10 @@ class Worker:
         if not _PLAIN_PATH.fullmatch(str(self.state_dir)):
             raise ConfigurationError(f"[worker] state_dir {self.state_dir}: only letters, digits and ._/+@=- please")
 
-    def start(self) -> tuple[Process, ...]:
+    def start(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[Process, ...]:
         """Starts all processes in the background and returns when all of them run and those with a door answer.
+
+        `meanwhile` is called as soon as the supervisor has begun.
 
         Raises:
             ConfigurationError: nothing was started.
@@ -46,6 +48,7 @@ class Worker:
         """
         with self._ready_to_start():
             supervision.start_in_background(self.state_dir)
+            meanwhile()
             started = supervision.await_running(self.state_dir, READY_WITHIN_S)
             self._await_redis()
             listening.await_all(self.settings, READY_WITHIN_S)
