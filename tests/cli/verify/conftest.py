@@ -28,7 +28,10 @@ def _sign(directory: Path) -> None:
 
 
 def _download(target: Path, taskcluster: SimulatedTaskcluster, client: SignerClient) -> None:
-    task = taskcluster.create_task({"chainOfTrust": True, "generateCertificate": True})
+    key = (
+        "-----BEGIN PGP PUBLIC KEY BLOCK-----\n-----END PGP PUBLIC KEY BLOCK-----"  # as for apt; the document quotes it
+    )
+    task = taskcluster.create_task({"chainOfTrust": True, "generateCertificate": True}, env={"KEY": key})
     artifacts = [task.upload("public/a.txt", b"ay"), task.upload("public/build/b c.bin", b"\0\1")]
     documents = client.certify(task.task_id, 0, taskcluster.run_credentials(task), artifacts)
     for document in documents:

@@ -1,6 +1,7 @@
 """The command `taskward verify`: its keys, what it prints, and its exit codes."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,39 @@ def test_command_exits_2_for_a_key_that_is_none(run: Path, tmp_path: Path, optio
     result = command(run, option, tmp_path / "key")
     assert result.exit_code == 2
     assert "key" in result.output
+
+
+@pytest.mark.parametrize("option", ["--openpgp-key", "--ed25519-key", "--dsse-key"])
+def test_a_key_file_without_end_is_not_read_to_it(run: Path, tmp_path: Path, option: str) -> None:
+    with open(tmp_path / "key", "wb") as file:
+        file.truncate(2**40)
+    for endless in (tmp_path / "key", "/dev/zero"):
+        result = command(run, option, endless)
+        assert result.exit_code == 2
+        assert "key" in result.output
+        assert len(result.output) < 1000
+
+
+def test_a_worker_s_own_key_without_end_is_not_read_to_it(signed: Path, run: Path, tmp_path: Path, home: Path) -> None:
+    config = tmp_path / "worker.toml"
+    config.write_text(worker_configuration(home, config))
+    shutil.copytree(signed / "public", home / "public-keys")
+    for name in ("openpgp.asc", "ed25519.pub"):
+        with open(home / "public-keys" / name, "wb") as file:
+            file.truncate(2**40)
+        assert command(run, "--config", config).exit_code == 2
+
+
+def test_a_key_may_come_out_of_a_pipe(signed: Path, run: Path) -> None:
+    """As a shell's ``<(…)`` hands it over."""
+    receiver, sender = os.pipe()
+    os.write(sender, (signed / "public" / "openpgp.asc").read_bytes())
+    os.close(sender)
+    try:
+        result = command(run, *key_options(signed)[2:], "--openpgp-key", f"/dev/fd/{receiver}")
+    finally:
+        os.close(receiver)
+    assert result.exit_code == 0, result.output
 
 
 def test_command_exits_2_for_two_openpgp_keys_in_one_file(signed: Path, run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from cli.verify.downloads import (
     resign,
     stranger_s,
 )
+from taskward.cli.verify_claims import VerificationError
+from taskward.cli.verify_signatures import imported_key, open_clear_signed
 
 
 def test_everything_a_signer_made_is_good(check: Checker) -> None:
@@ -95,14 +98,53 @@ def test_a_missing_detached_signature_fails(check: Checker, run: Path) -> None:
         lambda text: text.replace(b"Hash: SHA512\n", b"Hash: SHA512\nNotDashEscaped: yes\n"),
         lambda text: text.replace(b"Hash: SHA512\n", b"Hash: SHA512\nComment: hello\n"),
         lambda text: text.replace(b'"runId": 0', b'"runId": 1'),
+        lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,\n-----BEGIN PGP SIGNED MESSAGE-----\n'),
+        lambda text: text.replace(
+            b"-----BEGIN PGP SIGNATURE", b"-----BEGIN PGP SIGNATURE-----\n\n-----BEGIN PGP SIGNATURE"
+        ),
+        lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,\n-----END PGP SIGNATURE-----\n'),
+        lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,\n-hidden\n'),
         lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,\x0c hidden\n'),
         lambda text: text.replace(b'"runId": 0,\n', b'"runId": 0,' + b" " * 20_000 + b"\n"),
     ],
-    ids=["before", "after", "two", "header", "comment", "changed", "form-feed", "long"],
+    ids=[
+        "before",
+        "after",
+        "two",
+        "header",
+        "comment",
+        "changed",
+        "message-inside",
+        "two-signatures",
+        "end-inside",
+        "dash",
+        "form-feed",
+        "long",
+    ],
 )
 def test_a_spoilt_clear_signed_message_is_refused(check: Checker, run: Path, change: Callable[[bytes], bytes]) -> None:
     put(run, ASC, change((run / ASC).read_bytes()))
     assert ASC in bad(check())
+
+
+def test_armor_quoted_inside_a_line_is_no_second_message(check: Checker, run: Path) -> None:
+    """A task's own key, say: gpg escapes only what begins a line."""
+    assert (run / ASC).read_bytes().count(b"-----BEGIN PGP ") == 3
+    assert check(complete=True).ok
+
+
+def test_an_armor_line_in_a_signed_text_is_good_only_as_gpg_escapes_it(signed: Path, run: Path) -> None:
+    home = signed / "keys" / "openpgp"
+    text = b"a\n-----BEGIN PGP SIGNATURE-----\n-----END PGP SIGNATURE-----\nb\n"
+    done = subprocess.run(
+        ["gpg", "--homedir", home, "--batch", "--clearsign"], input=text, capture_output=True, check=True
+    )
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+    with imported_key(signed / "public" / "openpgp.asc") as key:
+        assert open_clear_signed(done.stdout, key).rstrip(b"\n") == text.rstrip(b"\n")
+        for escaped in (b"- -----BEGIN", b"- -----END"):
+            with pytest.raises(VerificationError, match="not exactly one clear-signed message"):
+                open_clear_signed(done.stdout.replace(escaped, escaped[2:]), key)
 
 
 def test_trailing_blanks_are_not_taken_for_content(check: Checker, run: Path) -> None:

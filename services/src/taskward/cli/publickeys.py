@@ -15,6 +15,7 @@ from taskward.core.clock import parse_time
 _FILES: Final = {"openpgp": "openpgp.asc", "ed25519": "ed25519.pub", "dsse": "dsse.pub"}
 _DIRECTORY: Final = "public-keys"
 _LONGEST_VALUE: Final = 128 * 1024
+_LONGEST_KEY: Final = 1024 * 1024
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 _LIFE: Final = timedelta(days=1)
 
@@ -148,7 +149,8 @@ def _encryption_key(config: Path | None) -> str:
 
 def _read(file: Path, which: str) -> str:
     try:
-        return file.read_text()
+        with open(file, encoding="utf-8") as opened:
+            return opened.read(_LONGEST_KEY)
     except OSError as error:
         text = f"{file}: {error.strerror}; the key is made at the first start of the worker{which}"
         raise Unavailable(text) from error

@@ -15,7 +15,7 @@ from taskward.cli.verify_directory import (
     VerificationReport,
     verify_directory,
 )
-from taskward.cli.verify_signatures import UnusableKeyError, public_key
+from taskward.cli.verify_signatures import UnusableKeyError, public_key, read_key
 from taskward.core.errors import TaskwardError
 
 __all__ = ["Check", "VerificationReport", "verify", "verify_directory"]
@@ -30,7 +30,7 @@ class _Ed25519Key(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The key in base64, from a file of that name if there is one."""
         try:
-            text = Path(value).read_text(encoding="ascii") if Path(value).is_file() else value
+            text = read_key(Path(value)).decode("ascii") if Path(value).is_file() else value
             public_key(text)
         except (OSError, UnicodeDecodeError, UnusableKeyError) as error:
             self.fail(f"neither a key nor a file with one: {error}", param, ctx)

@@ -29,6 +29,8 @@ _CLEAR_SIGNED = re.compile(
     rb"-----BEGIN PGP SIGNATURE-----\n(?P<armor>[^-]*)\n-----END PGP SIGNATURE-----\n?",
     re.DOTALL,
 )
+_UNESCAPED = re.compile(rb"^-(?! )", re.MULTILINE)  # RFC 4880, 7.1: a line of the text that begins so is escaped
+_MAX_KEY_BYTES = 1024 * 1024
 _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
 _STATUS = re.compile(r"^\[GNUPG:\] (\w+)", re.MULTILINE)
 _EXACTLY_ONE = ("NEWSIG", "GOODSIG", "VALIDSIG")
@@ -50,10 +52,7 @@ class OpenPgpKey:
 @contextmanager
 def imported_key(file: Path) -> Iterator[OpenPgpKey]:
     """The one public key of `file`, until the context ends; raises `UnusableKeyError`."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UnusableKeyError(f"cannot read the key {file}: {error.strerror}") from error
+    content = read_key(file)
     with tempfile.TemporaryDirectory(prefix="twv") as home:
         gpg = gnupg.GPG(gnupghome=home, options=["--no-autostart", "--no-auto-key-retrieve"])
         gpg.encoding = "utf-8"
@@ -62,6 +61,18 @@ def imported_key(file: Path) -> Iterator[OpenPgpKey]:
         if len(keys) != 1:
             raise UnusableKeyError(f"{file} has to hold exactly one OpenPGP public key, it holds {len(keys)}")
         yield OpenPgpKey(gpg, str(keys[0]["fingerprint"]))
+
+
+def read_key(file: Path) -> bytes:
+    """What is in a file, or comes out of a pipe, with a public key; raises `UnusableKeyError`."""
+    try:
+        with open(file, "rb") as opened:
+            content = opened.read(_MAX_KEY_BYTES + 1)
+    except OSError as error:
+        raise UnusableKeyError(f"cannot read the key {file}: {error.strerror}") from error
+    if len(content) > _MAX_KEY_BYTES:
+        raise UnusableKeyError(f"{file} is longer than {_MAX_KEY_BYTES} bytes: no file with a public key is")
+    return content
 
 
 def open_clear_signed(text: bytes, key: OpenPgpKey) -> bytes:
@@ -84,7 +95,7 @@ def open_clear_signed(text: bytes, key: OpenPgpKey) -> bytes:
 
 def _check_frame(text: bytes) -> None:
     match = _CLEAR_SIGNED.fullmatch(text)
-    if match is None or text.count(b"-----BEGIN PGP ") != 2:  # message and signature
+    if match is None or _UNESCAPED.search(match["body"]):  # where gpg might see another message, or its end
         raise VerificationError("not exactly one clear-signed message with nothing around it")
     if _CONTROL.search(match["body"]):
         raise VerificationError("the signed text has control characters, which gpg versions treat differently")
@@ -110,7 +121,7 @@ def public_key(text: str) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
     except (binascii.Error, ValueError) as error:
-        raise UnusableKeyError(f"not base64 of a 32-byte ed25519 public key: {text!r}") from error
+        raise UnusableKeyError(f"not base64 of a 32-byte ed25519 public key: {text[:100]!r}") from error
 
 
 def open_dsse(text: bytes, keys: Sequence[Ed25519PublicKey]) -> bytes:
