@@ -1,9 +1,12 @@
 """Keys with wrong modes, wrong owners, wrong content: the keyholder does not start, and says what to do."""
 
+import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ def config(keyholder: Service, directory: Path) -> Path:
     """A configuration with a copy of good keys."""
     ignore = shutil.ignore_patterns("S.gpg-agent*", "*.lock", ".#*")
     shutil.copytree(keyholder.directory / "keys", directory / "keys", ignore=ignore)
+    shutil.copy(keyholder.directory / "public" / "keys.json", directory)
     return processes.write_config(directory)
 
 
@@ -120,6 +124,86 @@ def test_an_expired_openpgp_key_is_refused_with_the_remedy(config: Path) -> None
     error = complaint(config)
     assert "expired at 2020-01-02" in error
     assert f"move {home} away" in error
+
+
+def gpg_home(config: Path) -> list[str]:
+    """The beginning of a gpg command for the worker's home, emptied; nothing of it stays when gpg has ended."""
+    home = config.parent / "keys" / "openpgp"
+    shutil.rmtree(home)
+    home.mkdir(mode=0o700)
+    return ["gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase"]
+
+
+def test_a_key_with_a_passphrase_is_refused_with_the_remedy(config: Path) -> None:
+    gpg = gpg_home(config)
+    subprocess.run([*gpg, "secret", "--quick-gen-key", "some one", "ed25519", "sign"], check=True, capture_output=True)
+    subprocess.run(["gpgconf", "--homedir", gpg[2], "--kill", "gpg-agent"], check=True)  # which would still know it
+    error = complaint(config)
+    assert "it has a passphrase, and nobody to type it" in error
+    assert f"gpg --homedir {gpg[2]} --passwd" in error
+
+
+def test_a_key_with_a_signing_subkey_is_refused_with_the_remedy(config: Path) -> None:
+    home = config.parent / "keys" / "openpgp"
+    fingerprint = json.loads((config.parent / "keys.json").read_text())["openpgp"]["fingerprint"]
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-add-key", fingerprint, "ed25519", "sign"], check=True, capture_output=True)
+    error = complaint(config)
+    assert "gpg signs with its subkey" in error
+    assert f"gpg --homedir {home} --edit-key {fingerprint}, then delkey" in error
+
+
+def test_a_revoked_key_is_refused_by_that_word(config: Path) -> None:
+    home = config.parent / "keys" / "openpgp"
+    [certificate] = (home / "openpgp-revocs.d").glob("*.rev")
+    text = certificate.read_text().replace(":-----", "-----")
+    subprocess.run(
+        ["gpg", "--homedir", str(home), "--batch", "--import"], input=text.encode(), check=True, capture_output=True
+    )
+    assert "is revoked. To get a new key, move" in complaint(config)
+
+
+def test_a_key_of_the_future_is_refused_with_gpg_s_words(config: Path) -> None:
+    gpg = [*gpg_home(config), "", "--faked-system-time", "20990101T000000"]
+    subprocess.run([*gpg, "--quick-gen-key", "new one", "ed25519", "sign"], check=True, capture_output=True)
+    assert "in the future (time warp or clock problem)" in complaint(config)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["directory", "fifo"])
+def test_what_is_no_file_is_no_key(config: Path, make: Callable[[Path, int], None]) -> None:
+    key = config.parent / "keys" / "ed25519.key"
+    key.unlink()
+    make(key, 0o700 if make is Path.mkdir else 0o600)
+    assert f"{key} is not a regular file; remedy: move it away" in complaint(config)
+
+
+@pytest.mark.root
+def test_a_full_disk_is_named(config: Path) -> None:
+    """First with good keys, which gpg cannot lock, then without any, which cannot be written."""
+    keys, kept = config.parent / "keys", config.parent / "kept"
+    shutil.copytree(keys, kept)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", str(keys)], check=True)
+    try:
+        shutil.copytree(kept, keys, dirs_exist_ok=True)
+        fill(keys / "full")
+        error = complaint(config)
+        assert "gpg cannot list the keys in" in error
+        assert "No space left on device" in error
+        (keys / "ed25519.key").unlink()
+        (keys / "dsse.key").unlink()
+        shutil.rmtree(keys / "openpgp")
+        fill(keys / "full")
+        assert f"cannot use keys_dir {keys}: writing there: No space left on device" in complaint(config)
+    finally:
+        subprocess.run(["umount", "--lazy", str(keys)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Until the disk has no room."""
+    with open(file, "ab", buffering=0) as end, contextlib.suppress(OSError):
+        file.chmod(0o600)
+        while True:
+            end.write(bytes(4096))
 
 
 def test_a_key_that_was_being_made_when_the_keyholder_died_is_made_anew(directory: Path) -> None:
