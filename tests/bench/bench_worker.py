@@ -51,11 +51,25 @@ def tasks_a_minute(stack: Stack, count: int) -> float:
 
 
 def pss_mib(pid: int) -> float:
-    """The process and its children, shared pages divided by their users."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    own = int(re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)[0]) / 1024
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """The process and its children, shared pages divided by their users; 0 for one that has ended meanwhile."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = sum(int(size) for size in re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)) / 1024
     return own + sum(pss_mib(int(child)) for child in children)
+
+
+def at_rest(stack: Stack) -> dict[str, float]:
+    """What each role and the supervisor take, in MiB: medians of some looks, for errands come and go."""
+    looks = []
+    for _ in range(5):
+        time.sleep(1)
+        rows = {row["name"]: pss_mib(row["pid"]) for row in stack.status()["roles"] if row["pid"]}
+        rows["supervisord"] = pss_mib(stack.supervisor_pid()) - sum(rows.values())
+        looks.append(rows)
+    return {name: statistics.median(look[name] for look in looks) for name in looks[0]}
 
 
 def first_claim_s(stack: Stack) -> float:
@@ -79,8 +93,7 @@ def main() -> None:
         print(f"overhead of `true`, claimed to resolved: median {statistics.median(times):.0f} ms, "
               f"min {min(times):.0f}, max {max(times):.0f} (limit {LIMIT_OVERHEAD_MS} ms)")  # fmt: skip
         print(f"tasks a minute at capacity 2: {tasks_a_minute(stack, count * 4):.0f}")
-        rows = {row["name"]: pss_mib(row["pid"]) for row in stack.status()["roles"] if row["pid"]}
-        rows["supervisord"] = pss_mib(stack.supervisor_pid()) - sum(rows.values())
+        rows = at_rest(stack)
         for name, size in rows.items():
             print(f"PSS at rest: {name:12} {size:6.1f} MiB")
         total = sum(size for name, size in rows.items() if name != "redis")
