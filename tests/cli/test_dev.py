@@ -67,6 +67,13 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Developmen
     assert stopped.stdout == "stopped\n"
 
 
+def test_start_of_what_runs_already_is_no_failure(development: Development) -> None:
+    again = development.taskward("dev", "--detach", "--state-dir", str(development.state_dir))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("it runs already\nTaskcluster: http://127.0.0.1:")
+    assert "next: eval" in again.stdout
+
+
 def _shell(script: str, **more: Any) -> dict[str, Any]:
     return {"command": [["/bin/sh", "-c", script]], "maxRunTime": 60, **more}
 

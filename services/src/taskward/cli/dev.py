@@ -21,7 +21,7 @@ _state_dir = click.option(
 
 @click.group(invoke_without_command=True)
 @_state_dir
-@click.option("--detach", "-d", is_flag=True, help="Return when the worker asks for tasks.")
+@click.option("--detach", "-d", is_flag=True, help="Return when the worker asks for tasks, or did so before.")
 @click.pass_context
 def dev(context: click.Context, state_dir: Path | None, detach: bool) -> None:
     """Run a development Taskcluster and a worker for it, until Ctrl-C.
@@ -34,6 +34,10 @@ def dev(context: click.Context, state_dir: Path | None, detach: bool) -> None:
     context.obj = (state_dir or places.dev_state_dir()).absolute()
     if context.invoked_subcommand is None:
         worker = DevWorker(context.obj)
+        if detach and worker.runs():
+            click.echo("it runs already")
+            _tell(worker)
+            return
         _start(worker)
         if not detach:
             _stay(worker)
@@ -73,6 +77,11 @@ def _start(worker: DevWorker) -> None:
     began = time.monotonic()
     started = worker.start()
     click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s")
+    _tell(worker)
+
+
+def _tell(worker: DevWorker) -> None:
+    """What a person needs next."""
     click.echo(f"Taskcluster: {Access.read(worker.state_dir).root_url}   logs: {worker.state_dir}/var/log")
     click.echo(f'next: eval "$({places.dev_command(worker.state_dir, "env")})"; taskward run TASK.yml')
     warn_of_draining(Settings.load(worker.config))

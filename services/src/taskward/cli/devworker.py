@@ -100,6 +100,19 @@ class DevWorker:
             self._await_claiming(access, worker.settings, began)
         return started
 
+    def runs(self) -> bool:
+        """Whether it was started and not stopped.
+
+        Raises:
+            ConfigurationError: its directory cannot be looked into.
+            CommandError: it is another user's.
+        """
+        return self._is_made() and supervision.supervisor(self.state_dir).answers()
+
+    def _is_made(self) -> bool:
+        with explained(self.state_dir):
+            return self.config.exists()
+
     def stop(self) -> bool:
         """Stops everything; False when nothing ran."""
         stopped = self.config.exists() and Worker(Settings.load(self.config)).stop()
@@ -108,7 +121,7 @@ class DevWorker:
 
     def _forget_access(self) -> None:
         """What a devcluster that is gone has left must not be taken for the new one's."""
-        if not supervision.supervisor(self.state_dir).answers():
+        if not self.runs():
             _access_file(self.state_dir).unlink(missing_ok=True)
 
     def prepare(self) -> Settings:
@@ -119,9 +132,7 @@ class DevWorker:
         Raises:
             ConfigurationError: they cannot be used; or a variable would make it another cluster's worker.
         """
-        with explained(self.state_dir):
-            is_new = not self.config.exists()
-        if is_new:
+        if not self._is_made():
             if user_of("executor") == "root":
                 ensure_accounts()
             ensure_directories(self.state_dir)

@@ -5,6 +5,7 @@ descriptors: what was checked is what is changed.
 """
 
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from taskward.cli.accounts import ROLE_USERS, user_of
+from taskward.cli.errors import NotSaved
 from taskward.core.errors import ConfigurationError
 
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -121,13 +124,16 @@ def explained(state_dir: Path) -> Iterator[None]:
 
     Raises:
         ConfigurationError: instead of OSError; the text has the remedy.
+        NotSaved: there is no room; it may be tried again, later.
     """
     try:
         yield
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise NotSaved(f"[worker] state_dir {state_dir}: {error.strerror}; make room") from error
         raise ConfigurationError(
             f"[worker] state_dir {state_dir}: nothing can be made in {_nearest(state_dir)}: {error.strerror}; "
-            f"choose a place with room, where the user {user_of('supervisor')} can make directories"
+            f"choose a place where the user {user_of('supervisor')} can make directories"
         ) from error
 
 

@@ -16,7 +16,7 @@ import click
 
 from taskward.cli import directories, options, places, redisview, resolved, supervision
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
-from taskward.cli.errors import Forbidden
+from taskward.cli.errors import CommandError, Forbidden
 from taskward.cli.programs import executors
 from taskward.cli.secret import exposures, secrets
 from taskward.cli.supervisor import SupervisorAway, SupervisorRefused
@@ -118,7 +118,7 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
 def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
-    except (TaskwardError, OSError, ValueError) as error:
+    except (TaskwardError, CommandError, OSError, ValueError) as error:
         return Finding(check, "failed", str(error))
 
 
