@@ -13,7 +13,7 @@ import pytest
 from simulators.patience import until
 from taskward.cli.restarts import FILE, read
 from taskward.cli.supervision import GIVEN_UP
-from taskward.cli.supervisor import Supervisor, SupervisorRefused
+from taskward.cli.supervisor import Supervisor, SupervisorAway, SupervisorRefused
 
 PROGRAM = """
 [program:{name}]
@@ -126,3 +126,9 @@ def test_a_program_that_needs_a_person_is_not_started_again_at_once(supervised: 
     assert supervised.starts()["hopeless:hopeless"] == 1
     states = {each.name: each.state for each in supervised.client.processes()}
     assert states["hopeless"] in GIVEN_UP
+
+
+def test_a_supervisor_that_ends_is_as_good_as_gone(supervised: Supervised) -> None:
+    supervised.client.shutdown()
+    with pytest.raises(SupervisorAway):
+        supervised.client.processes()

@@ -1,6 +1,28 @@
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from taskward.cli.drain import changes, tell
+from taskward.cli.drain import changes, patiently, tell
+
+
+def test_a_redis_that_died_is_waited_for_while_the_worker_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = iter([RedisConnectionError("gone"), FileNotFoundError("no socket"), None])
+
+    def ask() -> int:
+        if error := next(looks):
+            raise error
+        return 3
+
+    assert patiently(ask, lambda: True, pause_s=0) == 3
+    assert capsys.readouterr().err.count("Redis does not answer") == 1
+
+
+@pytest.mark.parametrize(("error", "runs"), [(RedisConnectionError("gone"), False), (PermissionError("no"), True)])
+def test_who_is_not_let_in_or_finds_no_worker_hears_so_at_once(error: Exception, runs: bool) -> None:
+    def ask() -> int:
+        raise error
+
+    with pytest.raises(type(error)):
+        patiently(ask, lambda: runs, pause_s=0)
 
 
 def test_only_changes_are_told_until_nothing_runs() -> None:

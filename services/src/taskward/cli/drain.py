@@ -3,19 +3,22 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 from redis.exceptions import RedisError
 
-from taskward.cli import options, places
+from taskward.cli import options, places, supervision
 from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.redisview import View, quick
 from taskward.core import keys
 from taskward.core.connection import text
 from taskward.core.poll import until
 from taskward.core.settings import Settings
+
+T = TypeVar("T")
 
 _POLL_S: Final = 0.5
 _HEARD_WITHIN_S: Final = 5.0
@@ -47,16 +50,40 @@ def drain(config: Path | None, undo: bool, wait: bool) -> None:
 
 
 def _drain(settings: Settings, undo: bool, wait: bool) -> None:
+    runs = supervision.supervisor(settings.layout.state_dir).answers
     with quick(settings.redis("admin")) as redis:
         if undo:
-            redis.delete(keys.DRAIN)
+            patiently(lambda: redis.delete(keys.DRAIN), runs)
             click.echo("claiming again")
             return
-        redis.set(keys.DRAIN, "1")
-        heard = until(lambda: text(redis.get(keys.DRAIN)) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05)
+        patiently(lambda: redis.set(keys.DRAIN, "1"), runs)
+        state = partial(patiently, lambda: redis.get(keys.DRAIN), runs)
+        heard = until(lambda: text(state()) == keys.DRAIN_HEARD, _HEARD_WITHIN_S, pause_s=0.05)
         click.echo("no more claims" if heard else "no more claims, as soon as the claimer runs again")
         if wait:
-            tell(changes(lambda: len(View.take(redis).runs)), at_terminal=sys.stderr.isatty())
+            counts = changes(lambda: patiently(lambda: len(View.take(redis).runs), runs))
+            tell(counts, at_terminal=sys.stderr.isatty())
+
+
+def patiently(ask: Callable[[], T], runs: Callable[[], bool], pause_s: float = _POLL_S) -> T:
+    """What `ask` gives; again while Redis is away and `runs` says that the worker is not.
+
+    Raises:
+        RedisError, OSError: neither is there, or nobody lets us in.
+    """
+    told = False
+    while True:
+        try:
+            return ask()
+        except PermissionError:
+            raise
+        except (RedisError, OSError):
+            if not runs():
+                raise
+            if not told:
+                click.echo("Redis does not answer; the worker starts it again", err=True)
+            told = True
+            time.sleep(pause_s)
 
 
 def changes(running: Callable[[], int], pause_s: float = _POLL_S) -> Iterator[int]:

@@ -52,9 +52,12 @@ def await_running(state_dir: Path, timeout_s: float) -> tuple[Process, ...]:
     Raises:
         CommandError: they do not in time; the text names those and where their log is.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, seen = time.monotonic() + timeout_s, False
     while True:
         found = _processes(supervisor(state_dir))
+        if seen and not found:
+            raise Unavailable(f"the worker was stopped while it started; see {state_dir}/var/log/supervisord.log")
+        seen = bool(found)
         if found and all(process.state == "RUNNING" for process in found):
             return found
         if time.monotonic() > deadline or any(process.state in GIVEN_UP for process in found):

@@ -12,6 +12,8 @@ from typing import Any, Final
 from taskward.cli.errors import Forbidden
 
 _TIMEOUT_S: Final = 10.0
+_ENDING: Final = "SHUTDOWN_STATE"
+"""supervisord's word when it was told to end, and does."""
 
 
 class SupervisorAway(Exception):
@@ -52,10 +54,15 @@ class Supervisor:
         """All processes in order of their start.
 
         Raises:
-            SupervisorAway: the worker is not running.
+            SupervisorAway: the worker is not running, or about to end.
         """
         now = int(time.time())
-        infos = self._call(lambda rpc: rpc.supervisor.getAllProcessInfo())
+        try:
+            infos = self._call(lambda rpc: rpc.supervisor.getAllProcessInfo())
+        except SupervisorRefused as error:
+            if _ENDING in str(error):
+                raise SupervisorAway(f"{self.socket}: it ends") from error
+            raise
         return tuple(_process(info, now) for info in infos)
 
     def shutdown(self) -> None:
@@ -67,7 +74,7 @@ class Supervisor:
         try:
             self._call(lambda rpc: rpc.supervisor.shutdown())
         except SupervisorRefused as error:
-            if "SHUTDOWN_STATE" not in str(error):
+            if _ENDING not in str(error):
                 raise
 
     def answers(self) -> bool:
