@@ -25,7 +25,7 @@ down: ## stop what `make up` has started
 	@if [ -x .venv/bin/taskward ]; then .venv/bin/taskward dev down; else echo "not set up"; fi
 
 status: ## show the development worker's processes
-	@.venv/bin/taskward status
+	@if [ -x .venv/bin/taskward ]; then .venv/bin/taskward status; else echo "not set up"; fi
 
 check: tools ## ruff, mypy, import-linter, pyright
 	.venv/bin/ruff check .

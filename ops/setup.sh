@@ -74,7 +74,7 @@ install_programs() {
     has setpriv || missing+=(util-linux)
     has curl || missing+=(curl ca-certificates)
     [ ${#missing[@]} -eq 0 ] && return
-    apt_install "${missing[@]}" || fail "these packages are missing: ${missing[*]}
+    apt_install "${missing[@]}" || fail "these packages are missing, or the network to get them: ${missing[*]}
   install them, for example with: sudo apt-get install ${missing[*]}"
 }
 
@@ -200,7 +200,9 @@ digest() { sha256sum | cut -d' ' -f1; }
 
 install_lock() {
     say "installing $1 (hashes checked)"
-    pip_install --require-hashes -r "$LOCKS/$1.txt"
+    pip_install --require-hashes -r "$LOCKS/$1.txt" || fail "pip could not install ops/locks/$1.txt, see above
+  it needs the network, or an index that it can reach: ${PIP_INDEX_URL:-https://pypi.org/simple}
+  PIP_INDEX_URL names another one, HTTPS_PROXY a proxy; then run this again"
 }
 
 lock() { once "$1" "$(digest <"$LOCKS/$1.txt")" install_lock "$1"; }

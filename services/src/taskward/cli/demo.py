@@ -21,6 +21,7 @@ from taskward.cli.accounts import missing_isolation
 from taskward.cli.devworker import TASK_QUEUE_ID, Access, DevWorker
 from taskward.cli.errors import CommandError
 from taskward.cli.follow import LogFollower, RunState
+from taskward.cli.output import colour
 from taskward.cli.publickeys import SigningKeys
 from taskward.cli.verify import VerificationReport, verify_directory
 
@@ -174,4 +175,5 @@ def _verify(state_dir: Path, target: Path, task_id: str) -> VerificationReport:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with click.Context(click.Command("demo"), color=colour()):
+        sys.exit(main())
