@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,23 @@ def test_credentials_that_others_can_read_are_told(
     assert said in text
     shown = CliRunner().invoke(show, ["--config", str(config)])
     assert (shown.exit_code, f"{place}/token: {said}" in shown.stderr) == (0, bool(said))
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "said"),
+    [(700.5, "ok", "in 700 days"), (20.5, "warning", "in 20 days; make a new one"), (0.5, "warning", "in 0 days"),
+     (-0.01, "failed", "nothing is signed; make a new one and hand out its public half"), (None, "ok", "none")],
+)  # fmt: skip
+def test_a_signing_key_is_looked_at_before_it_expires(
+    write_config: WriteConfig, place: Path, days: float | None, state: str, said: str
+) -> None:
+    config = write_config()
+    assert findings(config)["OpenPGP key"] == ("ok", "there is none that expires")
+    expires = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="seconds")
+    keys = place / "w" / "public-keys"
+    keys.mkdir(parents=True)
+    (keys / "keys.json").write_text(json.dumps({"openpgp": {"expires": expires}}))
+    found = findings(config)["OpenPGP key"]
+    assert (found[0], said in found[1]) == (state, True)
+    (keys / "keys.json").write_text("[]")
+    assert findings(config)["OpenPGP key"][0] == "failed"

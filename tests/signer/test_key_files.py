@@ -182,7 +182,9 @@ def test_a_full_disk_is_named(config: Path) -> None:
     """First with good keys, which gpg cannot lock, then without any, which cannot be written."""
     keys, kept = config.parent / "keys", config.parent / "kept"
     shutil.copytree(keys, kept)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", str(keys)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", str(keys)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("no right to mount here")
     try:
         shutil.copytree(kept, keys, dirs_exist_ok=True)
         fill(keys / "full")

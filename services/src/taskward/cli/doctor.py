@@ -18,6 +18,7 @@ from taskward.cli import directories, options, places, redisview, resolved, supe
 from taskward.cli.accounts import GROUPS, ROLE_USERS, missing_isolation
 from taskward.cli.errors import CommandError, Forbidden
 from taskward.cli.programs import executors
+from taskward.cli.publickeys import openpgp_expiry
 from taskward.cli.secret import exposures, secrets
 from taskward.cli.supervisor import SupervisorAway, SupervisorRefused
 from taskward.cli.worker import Worker
@@ -33,6 +34,8 @@ _READ_ONLY: Final = (
     "read-only, as in a container: native tasks are ended by their user, and [executor] memory_limit_bytes does not "
     "hold for them; limit the container's memory instead"
 )
+_KEY_SOON_DAYS: Final = 30
+_NEW_KEY: Final = 'make a new one and hand out its public half (docs/operations.md, "Keys")'
 _TIMEOUT_S: Final = 10.0
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -108,6 +111,8 @@ def _of_configuration(config: Path | None) -> Iterator[Finding]:
     yield from (Finding("credentials file", "warning", text) for text in exposures(settings))
     if redisview.is_draining(settings.redis("monitor")):
         yield Finding("drain", "warning", redisview.DRAINED)
+    if not settings.uploader.signer_url:
+        yield _guarded("OpenPGP key", lambda: _openpgp_key(settings))
     if settings.executor.enable_rdp:
         yield from _desktops(settings)
     if has_containers(settings):
@@ -137,6 +142,19 @@ def _ports(settings: Settings) -> Finding:
         return Finding("ports", "warning", error.message)
     resolved.refuse_taken_ports(settings, {each.name for each in found if each.state == "RUNNING"})
     return Finding("ports", "ok", "free, or this worker's")
+
+
+def _openpgp_key(settings: Settings) -> Finding:
+    expires = openpgp_expiry(settings.layout.state_dir)
+    if expires is None:
+        return Finding("OpenPGP key", "ok", "there is none that expires")
+    days, when = (expires - datetime.now(UTC)).days, f"{expires:%Y-%m-%d %H:%M} UTC"
+    if days < 0:
+        return Finding("OpenPGP key", "failed", f"expired at {when}, nothing is signed; {_NEW_KEY}")
+    text = f"expires at {when}, in {days} days"
+    if days <= _KEY_SOON_DAYS:
+        return Finding("OpenPGP key", "warning", f"{text}; {_NEW_KEY}")
+    return Finding("OpenPGP key", "ok", text)
 
 
 def _redis() -> Finding:

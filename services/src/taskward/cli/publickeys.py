@@ -1,5 +1,6 @@
 """``taskward keys``: the public halves that verifiers and task authors need."""
 
+import json
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,22 @@ def signing_keys(config: Path | None) -> SigningKeys:
         TaskwardError, CommandError: there is no worker, or it has none yet.
     """
     return SigningKeys.read(places.load(config).layout.state_dir)
+
+
+def openpgp_expiry(state_dir: Path) -> datetime | None:
+    """When the OpenPGP key of the worker there expires; None for never, and where it has none of its own yet.
+
+    Raises:
+        ValueError: what its keyholder published is not in its form.
+    """
+    try:
+        published = json.loads(_read(state_dir / _DIRECTORY / "keys.json", ""))
+        expires = published["openpgp"]["expires"]
+        return None if expires is None else parse_time(expires)
+    except Unavailable:
+        return None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{state_dir / _DIRECTORY / 'keys.json'} is not as the keyholder writes it") from error
 
 
 @click.group()
