@@ -58,7 +58,8 @@ def _redis(settings: Settings) -> None:
     files = {role: settings.layout.redis_password(role) for role in PASSWORD_ROLES}
     write_acl(home / "users.acl", files)
     hidden = hidden_socket(settings)
-    replace(home / "redis.conf", configuration(settings.layout.state_dir / "redis", hidden, home / "users.acl"), user_of("redis"), 0o400)  # fmt: skip  # noqa: E501
+    data, runs = settings.layout.state_dir / "redis", (settings.worker.capacity, settings.executor.max_artifacts)
+    replace(home / "redis.conf", configuration(data, hidden, home / "users.acl", *runs), user_of("redis"), 0o400)
     for role, path in files.items():
         _give(path, password_owner(role))
     _give(home / "users.acl", user_of("redis"))

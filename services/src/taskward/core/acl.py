@@ -49,8 +49,8 @@ _DEFAULT: Final = "user default off resetpass ~* &* +@all"
 
 ROLES: Final[Mapping[str, str]] = {
     "claimer": (
-        f"{_FUNCTIONS} +hset +hget +hmget +hgetall +hexists +exists +expire +del +set +get +sadd +srem +smembers "
-        f"+scard +rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:task:* ~tw:run:* ~tw:upload:* ~tw:runs "
+        f"{_FUNCTIONS} +hset +hget +hmget +hgetall +hexists +hdel +exists +expire +del +set +get +sadd +srem "
+        f"+smembers +scard +rpush +blpop +lpop +publish {_produce(EXECUTE)} ~tw:task:* ~tw:run:* ~tw:upload:* ~tw:runs "
         f"~tw:inbox ~tw:creds:* ~tw:drain ~tw:pending:* ~tw:manifest:* ~tw:notes:* &tw:creds {_REAP}"
     ),
     "executor": (

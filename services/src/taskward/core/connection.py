@@ -9,6 +9,7 @@ from typing import Final
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -23,7 +24,7 @@ _FIRST_PAUSE_S: Final = 0.02
 
 
 def connect(address: RedisAddress) -> Redis:
-    """A client that waits about two minutes for a server that is away before it gives up.
+    """A client that waits about two minutes for a server that is away, or full, before it gives up.
 
     Raises:
         OSError: the password file cannot be read.
@@ -33,7 +34,7 @@ def connect(address: RedisAddress) -> Redis:
         username=address.user,
         password=address.password_file.read_text().strip(),
         retry=Retry(ExponentialBackoff(cap=_LONGEST_PAUSE_S, base=_FIRST_PAUSE_S), _RETRIES),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError, ConnectionError, FileNotFoundError],
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ConnectionError, FileNotFoundError],
         socket_timeout=ANSWERS_WITHIN_S,
         health_check_interval=0,
     )

@@ -15,6 +15,11 @@ local function contains(csv, word)
   return false
 end
 
+-- A function that is carried out although Redis is full: what moves runs on to their end makes room again.
+local function always(name, callback)
+  redis.register_function{function_name = name, callback = callback, flags = {'allow-oom'}}
+end
+
 local function is_error(answer)
   return type(answer) == 'table' and answer.err ~= nil
 end
@@ -57,7 +62,7 @@ end)
 
 -- Compare and set. Refused with {0, phase, owner}: whoever can prove that owner dead calls again and names it.
 -- KEYS run   ARGV allowed phases (csv), new phase, new owner, owner that may be replaced, field, value...
-redis.register_function('tw_move', function(keys, args)
+always('tw_move', function(keys, args)
   local phase = redis.call('HGET', keys[1], 'phase') or 'absent'
   local owner = redis.call('HGET', keys[1], 'owner') or ''
   local taken = owner ~= '' and owner ~= args[3] and owner ~= args[4]
@@ -70,7 +75,7 @@ end)
 -- batches the last step is queued. What an early upload has said stays.
 -- KEYS run, upload, pending, queue, queues, finish job, job...
 -- ARGV owner, outcome, fields of each job (n), finish id, finish fields..., id, fields..., id, fields...
-redis.register_function('tw_fanout', function(keys, args)
+always('tw_fanout', function(keys, args)
   local phase = redis.call('HGET', keys[1], 'phase') or 'absent'
   local owner = redis.call('HGET', keys[1], 'owner') or ''
   if phase ~= 'collecting' or owner ~= args[1] then return {0, phase, owner} end
@@ -102,7 +107,7 @@ end)
 
 -- A batch is done; the last one out moves the run on and queues the last step.
 -- KEYS upload, pending, finish job, queue, queues   ARGV batch id, finish id, field, value...
-redis.register_function('tw_done', function(keys, args)
+always('tw_done', function(keys, args)
   if redis.call('SREM', keys[2], args[1]) == 0 then return -1 end
   local left = redis.call('SCARD', keys[2])
   if left == 0 and redis.call('HGET', keys[1], 'phase') == 'uploading' then
@@ -114,7 +119,7 @@ end)
 
 -- Everything is uploaded: the claimer's turn.
 -- KEYS upload, inbox   ARGV run
-redis.register_function('tw_uploaded', function(keys, args)
+always('tw_uploaded', function(keys, args)
   if redis.call('HGET', keys[1], 'phase') ~= 'finishing' then return 0 end
   redis.call('HSET', keys[1], 'phase', 'uploaded')
   redis.call('RPUSH', keys[2], args[1])
@@ -123,7 +128,7 @@ end)
 
 -- The claimer ends a run that nobody else will end.
 -- KEYS run, upload, inbox   ARGV run, allowed phases (csv), outcome
-redis.register_function('tw_end', function(keys, args)
+always('tw_end', function(keys, args)
   local phase = field(keys[1], 'phase')
   if phase == 'uploading' then phase = field(keys[2], 'phase') end
   if not contains(args[2], phase) then return 0 end
@@ -132,10 +137,12 @@ redis.register_function('tw_end', function(keys, args)
   return 1
 end)
 
--- The queue knows: the run leaves the active ones; its record stays for a while, its credentials go at once.
+-- The queue knows: the run leaves the active ones; where it stands is kept for a while, so that no late claim begins it
+-- again; its credentials and all that may be large go at once.
 -- KEYS task, run, upload, runs, credentials, pending, manifest, notes   ARGV run, seconds to keep the record
-redis.register_function('tw_resolved', function(keys, args)
+always('tw_resolved', function(keys, args)
   redis.call('HSET', keys[2], 'phase', 'resolved', 'owner', '', 'since', now())
+  redis.call('HDEL', keys[1], 'definition', 'expandedScopes')
   for k = 1, 3 do redis.call('EXPIRE', keys[k], args[2]) end
   redis.call('DEL', keys[5], keys[6], keys[7], keys[8])
   return redis.call('SREM', keys[4], args[1])
@@ -143,7 +150,7 @@ end)
 
 -- An orphaned job goes back to the front of its queue, once, and not for ever.
 -- KEYS wip, intermediate, queue, job, failed   ARGV member of wip ('' = only in intermediate), job id, most requeues
-redis.register_function('tw_requeue', function(keys, args)
+always('tw_requeue', function(keys, args)
   local got = 0
   if args[1] ~= '' then
     got = redis.call('ZREM', keys[1], args[1])

@@ -95,7 +95,7 @@ class Record:
     @classmethod
     def parse(cls, run: RunId, claimed: Mapping[Any, Any], standing: Mapping[Any, Any], uploads: Uploads) -> Self:
         """A record from what its three keys hold."""
-        task, told = _strings(claimed), _strings(standing)
+        task, told = _strings(claimed), _strings(standing)  # the definition may not be UTF-8: half of a surrogate pair
         outcome = _outcome(told.get("outcome", ""))
         if told["phase"] in (_HANDED_OVER, *_OVER):
             outcome = uploads.spoil(outcome, over=told["phase"] in _OVER)
@@ -103,7 +103,7 @@ class Record:
             run=run,
             phase=_phase(told["phase"], uploads),
             owner=told.get("owner", ""),
-            definition=json.loads(task["definition"]),
+            definition=json.loads(claimed[b"definition"]),
             taken_until=parse_time(task["takenUntil"]),
             worker_group=task["workerGroup"],
             worker_id=task["workerId"],
@@ -112,6 +112,12 @@ class Record:
             references=tuple(_references(told)),
             expanded_scopes=tuple(json.loads(task["expandedScopes"])),
         )
+
+
+def _compact(definition: Mapping[str, Any]) -> bytes:
+    """Not larger than the queue allows it to be (10 MB), whatever characters are in it."""
+    text = json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="surrogatepass")
 
 
 def _strings(fields: Mapping[Any, Any]) -> dict[str, str]:
@@ -147,8 +153,8 @@ class Records:
         return frozenset(RunId.parse(text(key)) for key in self._redis.smembers(keys.RUNS))
 
     def read(self, run: RunId) -> Record | None:
-        """The record, or None when the run is unknown: never claimed here, resolved long ago, or claimed by a version
-        that kept other records."""
+        """The record, or None when the run is unknown: never claimed here, resolved, or claimed by a version that kept
+        other records."""
         with self._redis.pipeline() as pipe:
             pipe.hgetall(keys.task(run.key))
             pipe.hgetall(keys.run(run.key))
@@ -172,8 +178,8 @@ class Records:
     def claim(self, run: RunId, definition: Mapping[str, Any], taken_until: datetime, worker_group: str,
               worker_id: str, credentials: str, expanded_scopes: Sequence[str] = ()) -> bool:  # fmt: skip
         """A new claim: record, credentials and execute job in one step; False when it was there already."""
-        fields = [
-            "definition", json.dumps(definition), "takenUntil", format_time(taken_until),
+        fields: list[str | bytes] = [
+            "definition", _compact(definition), "takenUntil", format_time(taken_until),
             "workerGroup", worker_group, "workerId", worker_id, "expandedScopes", json.dumps(expanded_scopes),
         ]  # fmt: skip
         job = Job.execute(run)
@@ -267,7 +273,7 @@ class Records:
         return bool(self._call("tw_end", names, run.key, ",".join(allowed), outcome.to_json()))
 
     def resolved(self, run: RunId) -> None:
-        """The queue knows the outcome: free the slot, drop the credentials, keep the record for an hour."""
+        """The queue knows the outcome: free the slot, drop the credentials; for an hour nobody can claim it again."""
         names = [
             keys.task(run.key), keys.run(run.key), keys.upload(run.key), keys.RUNS, keys.credentials(run.key),
             keys.pending(run.key), keys.manifest(run.key), keys.notes(run.key),
