@@ -133,7 +133,6 @@ def test_what_is_done_aside_leaves_nothing_here(tmp_path: Path) -> None:
 
 
 def test_children_tell_how_they_ended() -> None:
-    ends: list[tuple[int | None, int]] = []
     before = signal.getsignal(signal.SIGCHLD)
 
     def fail() -> None:
@@ -143,10 +142,11 @@ def test_children_tell_how_they_ended() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     try:
-        children = Children(lambda number, code: ends.append((number, code)))
+        children = Children()
         for number, work in enumerate((lambda: None, fail, die)):
             children.begin(work, number)
         children.wait(lambda: not children.numbers())
     finally:
         signal.signal(signal.SIGCHLD, before)
-    assert sorted(ends) == [(0, 0), (1, 1), (2, -signal.SIGKILL)]
+    assert sorted(children.ended()) == [(0, 0), (1, 1), (2, -signal.SIGKILL)]
+    assert children.ended() == []

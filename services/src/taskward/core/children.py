@@ -19,10 +19,9 @@ _logger = logging.getLogger(__name__)
 class Children:
     """Those that live, by pid, each with a number or None. For the main thread of one process."""
 
-    def __init__(self, ended: Callable[[int | None, int], None] = lambda _number, _code: None) -> None:
-        """`ended` hears of each that has: its number and its exit code, negative for a signal."""
+    def __init__(self) -> None:
         self._living: dict[int, int | None] = {}
-        self._ended = ended
+        self._dead: list[tuple[int | None, int]] = []
         signal.signal(signal.SIGCHLD, lambda *_: self._bury())  # at once: nothing lies about as a zombie
 
     def numbers(self) -> dict[int, int]:
@@ -32,6 +31,11 @@ class Children:
     def unnumbered(self) -> int:
         """How many live that have no number."""
         return sum(number is None for number in self._living.values())
+
+    def ended(self) -> list[tuple[int | None, int]]:
+        """Those that have ended since the last call: number, and exit code, negative for a signal."""
+        dead, self._dead = self._dead, []
+        return dead
 
     def begin(self, work: Callable[[], object], number: int | None = None) -> None:
         """A process that calls `work` and ends: 0, or 1 if it raises. It dies with its parent; SIGTERM waits until
@@ -57,13 +61,14 @@ class Children:
                     self._bury()
 
     def _bury(self) -> None:
+        """It may interrupt anything, so it does no more than it must."""
         for pid in tuple(self._living):
             try:
                 found, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue  # this very function, as the handler of a signal in the midst of itself
             if found:
-                self._ended(self._living.pop(pid), os.waitstatus_to_exitcode(status))
+                self._dead.append((self._living.pop(pid), os.waitstatus_to_exitcode(status)))
 
 
 def aside(work: Callable[[], object]) -> None:

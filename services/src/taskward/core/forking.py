@@ -55,7 +55,7 @@ class ForkingWorker(SafeWorker):
         super().__init__(role, registry, connection, lock_dir)
         self._role, self._slots, self._errand, self._idle = role, slots, errand, idle
         self._errand_due_s, self._errands = time.monotonic() + PAUSE_S, 0
-        self._children = Children(self._ended)
+        self._children = Children()
         self.slot = -1
 
     def proofs(self) -> tuple[str, ...]:
@@ -64,6 +64,7 @@ class ForkingWorker(SafeWorker):
 
     def run_maintenance_tasks(self) -> None:
         """The errand, beside the jobs: what it takes of memory goes with its process."""
+        self._look_after_the_dead()
         if time.monotonic() >= self._errand_due_s and not self._children.unnumbered():
             self._begin(partial(self._errand, self._errands))
             self._errand_due_s, self._errands = time.monotonic() + PAUSE_S, self._errands + 1
@@ -108,8 +109,9 @@ class ForkingWorker(SafeWorker):
         self.perform_job(job, queue, self.prepare_execution(job))
         (self._lock_dir / self.name).unlink(missing_ok=True)
 
-    def _ended(self, slot: int | None, code: int) -> None:
-        if slot is not None and code < 0:
-            _logger.warning("a job's process died", extra={"slot": slot, "signal": -code})
-            locks.sweep(self._lock_dir)
-            self._idle(slot)
+    def _look_after_the_dead(self) -> None:
+        for slot, code in self._children.ended():
+            if slot is not None and code < 0:
+                _logger.warning("a job's process died", extra={"slot": slot, "signal": -code})
+                locks.sweep(self._lock_dir)
+                self._idle(slot)
