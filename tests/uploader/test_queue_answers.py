@@ -143,13 +143,6 @@ def test_what_the_executor_knew_already_is_not_told_twice(site: Site) -> None:
     assert site.notes.read() == []
 
 
-def test_a_canceled_run_still_shows_what_it_had(site: Site) -> None:
-    site.left_by_the_executor(site.file("public/a", b"a"))
-    site.records.abort(site.run, "canceled")
-    site.upload_all()
-    assert {"public/a", BACKING} <= set(site.cloud.stored)
-
-
 def test_nothing_is_uploaded_for_a_claim_that_is_lost(site: Site) -> None:
     site.left_by_the_executor(site.file("public/a", b"a"))
     site.records.abort(site.run, "claim-expired")

@@ -1,9 +1,7 @@
 """A run's artifacts and its log reach the queue, and the run goes on to the claimer."""
 
 import hashlib
-import os
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -97,13 +95,3 @@ def test_an_error_artifact_that_the_executor_told_of_is_not_told_again(site: Sit
     site.upload_all()
     assert site.cloud.artifacts["public/x"]["reason"] == reason
     assert site.uploaded_log() == "hello\n"
-
-
-def test_a_canceled_run_keeps_no_uploader_with_a_file_of_holes(site: Site) -> None:
-    large, small = site.file("public/large", b"", "gzip"), site.file("public/small", b"x", "gzip")
-    os.truncate(site.outbox / large.file, 1 << 40)
-    site.left_by_the_executor(replace(large, size_bytes=1 << 40), small)
-    site.records.abort(site.run, "canceled")
-    site.upload_all()
-    assert "public/large" not in site.cloud.stored
-    assert "public/small" in site.cloud.stored

@@ -24,12 +24,16 @@ _logger = logging.getLogger(__name__)
 def registry(service: Service) -> Registry:
     """What messages of the queue may call."""
 
+    def upload(task_id: str, run_id: int, batch: int) -> Any:
+        """What is left goes to the end of the queue."""
+        return None if service.upload(task_id, run_id, batch) else Retry(max=_FOR_EVER)
+
     def finish(task_id: str, run_id: int) -> Any:
         """A run that waits for the signer goes to the end of the queue: others need not wait with it."""
         return None if service.finish(task_id, run_id) else Retry(max=_FOR_EVER)
 
     listed = Registry(UPLOAD.name)
-    listed.add("upload", service.upload, task_id=str, run_id=int, batch=int)
+    listed.add("upload", upload, task_id=str, run_id=int, batch=int)
     listed.add("publish", service.publish, task_id=str, run_id=int)
     listed.add("finish", finish, task_id=str, run_id=int)
     return listed

@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,11 @@ from taskward.uploader.gzipped import SpooledBody, collected
 from taskward.uploader.manifest import Sent
 from taskward.uploader.run import RunUpload
 
-_PIECES_BETWEEN_LOOKS: Final = 128  # of half a MiB
 _UNRECORDED: Final = 10
 _logger = logging.getLogger(__name__)
 
 Result = tuple[str, Sent] | Exception | None
-"""What became of an entry: its name and where it is; nothing when it was left, for the claim was lost."""
+"""What became of an entry: its name and where it is; nothing when a thread has ended."""
 
 
 @dataclass(frozen=True)
@@ -39,38 +38,41 @@ class Batch:
     outbox: Path
     entries: Iterable[tuple[int, Entry]]
 
-    def send(self, threads: ThreadPoolExecutor) -> None:
-        """Sends what the manifest does not know yet.
+    def send(self, threads: ThreadPoolExecutor, width: int, gives_way: Callable[[], bool] = lambda: False) -> bool:
+        """Sends what the manifest does not know yet, `width` artifacts at once; whether nothing is left.
 
-        Failures of artifacts end up in the run's outcome and notes; the others are sent all the same.
+        Failures of artifacts end up in the run's outcome and notes; the others are sent all the same. Nothing is begun
+        any more once `gives_way`, which each thread asks before each artifact.
 
         Raises:
-            ClaimLost: the run is not ours any more; the rest was left.
+            ClaimLost: the run is not ours any more, or the queue has resolved it; the rest was left.
         """
         done = self.upload.manifest.read()
         over, finished = threading.Event(), Queue[Result](_UNRECORDED)
-        rest = [(n, entry) for n, entry in self.entries if entry.name not in done or done[entry.name].entry != n]
+        rest = deque((n, entry) for n, entry in self.entries if entry.name not in done or done[entry.name].entry != n)
         began = time.monotonic()
-        for n, entry in rest:
-            threads.submit(self._one, n, entry, over, finished)
-        counts = self._record(finished, len(rest))
-        size, took_s = sum(entry.size_bytes for _, entry in rest), round(time.monotonic() - began, 3)
-        for_run(_logger, self.upload.run).info("batch sent", extra={**counts, "size_bytes": size, "took_s": took_s})
+        for _ in range(width):
+            threads.submit(self._work, rest, over, gives_way, finished)
+        counts = self._record(finished, width)
+        facts = {**counts, "left": len(rest), "took_s": round(time.monotonic() - began, 3)}
+        for_run(_logger, self.upload.run).info("batch sent", extra=facts)
         if over.is_set():
-            raise ClaimLost(f"run {self.upload.run}: the claim was lost during the upload")
+            raise ClaimLost(f"run {self.upload.run}: the claim was lost, or the run resolved, during the upload")
+        return not rest
 
-    def _record(self, finished: "Queue[Result]", count: int) -> Counter[str]:
+    def _record(self, finished: "Queue[Result]", working: int) -> Counter[str]:
         """Writes down what the threads have done, all that is there at a time, while they go on; counts it.
 
         All of them have ended before an error lets the message be delivered again.
         """
         counts, errors = Counter[str](), list[Exception]()
-        while count:
+        while working:
             results = [finished.get(), *(finished.get_nowait() for _ in range(finished.qsize()))]
-            count -= len(results)
+            working -= results.count(None)
             done = [result for result in results if isinstance(result, tuple)]
             errors += [result for result in results if isinstance(result, Exception)]
-            counts.update(sent.storage for _, sent in done)
+            for _, sent in done:
+                counts.update({sent.storage: 1, "size_bytes": sent.size_bytes})
             try:
                 self.upload.manifest.record_all(done)
             except RedisError as error:
@@ -79,21 +81,25 @@ class Batch:
             raise errors[0]
         return counts
 
-    def _one(self, number: int, entry: Entry, over: threading.Event, finished: "Queue[Result]") -> None:
+    def _work(self, rest: deque[tuple[int, Entry]], over: threading.Event, gives_way: Callable[[], bool],
+              finished: "Queue[Result]") -> None:  # fmt: skip
+        """One thread's: artifact after artifact, and None at the end."""
         try:
-            result: Result = self._result(number, entry, over)
-        except Exception as error:  # noqa: BLE001 - raised by the thread that waits for it
-            result = error
-        finished.put(result)
-
-    def _result(self, number: int, entry: Entry, over: threading.Event) -> tuple[str, Sent] | None:
-        if over.is_set():
-            return None
-        try:
-            return entry.name, self._send(number, entry)
+            while not over.is_set() and not gives_way():
+                number, entry = rest.popleft()
+                finished.put(self._result(number, entry))
+        except IndexError:
+            pass  # nothing is left
         except ClaimLost:
             over.set()
-            return None
+        except Exception as error:  # noqa: BLE001 - raised by the thread that waits for it
+            finished.put(error)
+        finally:
+            finished.put(None)
+
+    def _result(self, number: int, entry: Entry) -> Result:
+        try:
+            return entry.name, self._send(number, entry)
         except ArtifactLost as loss:
             self.upload.lost(entry.name, loss, optional=entry.optional)
             return entry.name, Sent("none", number, entry.content_type)
@@ -124,13 +130,9 @@ class Batch:
 
         Raises:
             ClaimLost: the claim is over.
-            ArtifactLost: the queue has resolved the run.
         """
-        for number, piece in enumerate(pieces, 1):
-            if number % _PIECES_BETWEEN_LOOKS == 0:
-                self.upload.claim.credentials()
-                if self.upload.claim.is_decided():
-                    raise ArtifactLost(failed("the queue resolved the run while the file was being compressed"))
+        for piece in pieces:
+            self.upload.claim.credentials()
             yield piece
 
 

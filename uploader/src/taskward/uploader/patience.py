@@ -17,15 +17,17 @@ _AFTER_GIVING_UP: Final = 1 / 30
 class Patience:
     """Repeats attempts with growing, jittered pauses; shared by the transfers of one step, safe between threads.
 
-    `borne` are the errors after which an attempt is repeated; `repeats` is called before each that is not the first.
+    `borne` are the errors after which an attempt is repeated; `repeats` is called before each that is not the first,
+    after a `wait` of some seconds, which may raise.
 
     When one of them has waited its time out, the others wait a thirtieth of theirs, until something succeeds: a batch
     of many files ends soon after storage is known to be away.
     """
 
     def __init__(self, limit_s: float, repeats: Callable[[], None] = lambda: None,
-                 borne: type[TaskwardError] = Unreachable) -> None:  # fmt: skip
-        self._limit_s, self._repeats, self._borne = limit_s, repeats, borne
+                 borne: type[TaskwardError] = Unreachable,
+                 wait: Callable[[float], None] = time.sleep) -> None:  # fmt: skip
+        self._limit_s, self._repeats, self._borne, self._wait = limit_s, repeats, borne, wait
         self._gave_up = threading.Event()
 
     def keep_trying(self, attempt: Callable[[], T]) -> T:
@@ -47,7 +49,7 @@ class Patience:
                 if wait_s > left_s:
                     self._gave_up.set()
                     raise
-                time.sleep(wait_s)
+                self._wait(wait_s)
                 self._repeats()
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             else:

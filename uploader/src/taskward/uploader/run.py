@@ -12,7 +12,7 @@ from taskward.core.metrics import Metrics
 from taskward.core.outcome import Outcome, exception
 from taskward.core.record import Records
 from taskward.uploader.artifact import Description, RunArtifacts
-from taskward.uploader.claim import Claim
+from taskward.uploader.claim import Claim, ClaimedBody
 from taskward.uploader.content import FOR_OBJECT_SERVICE, FOR_SIGNER, UNHASHED, Body
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody
@@ -64,7 +64,7 @@ class RunUpload:
             ArtifactLost, ClaimLost: see `RunArtifacts`.
         """
         try:
-            body = make_body()
+            body = ClaimedBody(make_body(), self.claim)
         except OSError as error:
             why = f"cannot be made ready to be sent: {error.strerror or error}"
             raise ArtifactLost(exception("resource-unavailable", why)) from error

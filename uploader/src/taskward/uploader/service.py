@@ -17,7 +17,7 @@ from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.log import for_run
 from taskward.core.metrics import Metrics
-from taskward.core.outbox import Index, read_early
+from taskward.core.outbox import Entry, Index, read_early
 from taskward.core.outcome import decided_by_queue, exception
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings, UploaderSettings
@@ -35,9 +35,11 @@ from taskward.uploader.notes import Notes
 from taskward.uploader.patience import Patience
 from taskward.uploader.run import RunUpload
 from taskward.uploader.transfer import Transfers
+from taskward.uploader.turn import Turn, Turns
 
 _SIGNER_PAUSE_S: Final = 1.0
 _DENIED_S: Final = 10.0
+_TURN_S: Final = 2.0
 _logger = logging.getLogger(__name__)
 
 
@@ -52,12 +54,14 @@ class Service:
     layout: Layout
     settings: UploaderSettings
     signer_pause_s: float = _SIGNER_PAUSE_S
+    turn_s: float = _TURN_S
     metrics: Metrics = field(default_factory=partial(Metrics, "uploader"))
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.records = Records(self.redis)
         self.threads = ThreadPoolExecutor(self.settings.concurrency, "upload")
+        self.turns = Turns(self.redis, self.turn_s)
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -81,24 +85,31 @@ class Service:
         self.transfers.close()
         self.redis.close()
 
-    def upload(self, task_id: str, run_id: int, batch: int) -> None:
-        """Sends one batch of a run's outbox."""
+    def upload(self, task_id: str, run_id: int, batch: int) -> bool:
+        """Sends one batch of a run's outbox; False when it gave way to other runs: repeat it after them."""
         run = RunId(task_id, run_id)
         if not self.records.batch_is_pending(run, batch):
-            return
+            return True
+        turn = self.turns.next(run)
         try:
-            self._send(run, batch)
+            if turn is None or not self._send(run, batch, turn):
+                return False
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
         self.records.batch_done(run, batch)
+        return True
 
-    def _send(self, run: RunId, batch: int) -> None:
-        outbox = self.layout.outbox(run)
+    def _send(self, run: RunId, batch: int, turn: Turn) -> bool:
         index = self._index(run)
-        if index is not None:
-            entries = [(number, index.entries[number]) for number in index.batches[batch]]
-            with self._counted():
-                Batch(self._of(run, index.signed), outbox, entries).send(self.threads)
+        if index is None:
+            return True
+        entries = [(number, index.entries[number]) for number in index.batches[batch]]
+        with self._counted():
+            return self._batch(run, index.signed, entries).send(self.threads, self.settings.concurrency, turn.is_over)
+
+    def _batch(self, run: RunId, signed: bool, entries: list[tuple[int, Entry]]) -> Batch:
+        """Of a run that the queue has resolved itself nothing more is sent but its log."""
+        return Batch(self._of(run, signed, until_decided=True), self.layout.outbox(run), entries)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -120,7 +131,7 @@ class Service:
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD or entry is None:
             return
         try:
-            Batch(self._of(run, signed=True), self.layout.outbox(run), [(0, entry)]).send(self.threads)
+            self._batch(run, True, [(0, entry)]).send(self.threads, 1)
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
 
@@ -164,8 +175,8 @@ class Service:
             Notes(self.redis, run).error(message)
             return None
 
-    def _of(self, run: RunId, signed: bool) -> RunUpload:
-        claim = Claim(self.redis, run)
+    def _of(self, run: RunId, signed: bool, until_decided: bool = False) -> RunUpload:
+        claim = Claim(self.redis, run, until_decided)
         return RunUpload(
             run=run,
             records=self.records,
@@ -184,7 +195,8 @@ class Service:
             self.metrics.add("retries_total")
 
         limit_s = self.settings.give_up_after_s
-        return Judgement(claim, Patience(limit_s, repeats), Patience(min(limit_s, _DENIED_S), repeats, Denied))
+        denials = Patience(min(limit_s, _DENIED_S), repeats, Denied, claim.wait)
+        return Judgement(claim, Patience(limit_s, repeats, wait=claim.wait), denials)
 
 
 def _deserves_signature(record: Record) -> bool:
