@@ -1,4 +1,4 @@
-"""An OpenPGP key that expires: warned of before, named by whoever cannot sign with it, and replaced."""
+"""An OpenPGP key that expires or goes while it is used: warned of, named by whoever cannot sign, and replaced."""
 
 import json
 import logging
@@ -17,9 +17,11 @@ from signer.processes import Service
 from signer.simulated_queue import SimulatedTask, SimulatedTaskcluster
 from simulators.patience import until
 from taskward.signer import wire
+from taskward.signer.answers import TryLaterError
 from taskward.signer.client import SignerClient, SignerUnavailable
 from taskward.signer.errors import UnusableKeyError
 from taskward.signer.keyholder.lifetime import Lifetime
+from taskward.signer.keys import Keyholder
 
 LATER_ON_DEMAND = """
 import sys
@@ -93,6 +95,33 @@ def test_a_key_that_expired_is_named_to_the_first_who_asks(config: Path, form: b
     assert reason in line
     assert "Traceback" not in line
     assert not aging.socket.exists()
+
+
+def test_a_key_that_signs_no_more_ends_the_keyholder_with_gpg_s_words(config: Path) -> None:
+    with processes.keyholder(config) as service, socket.socket(socket.AF_UNIX) as connection:
+        for secret in (config.parent / "keys/openpgp/private-keys-v1.d").iterdir():
+            secret.unlink()
+        connection.settimeout(15)
+        connection.connect(str(config.with_name("keyholder.sock")))
+        wire.send_frames(connection, b"openpgp", b"x")
+        assert wire.receive_frame(connection, wire.MAX_WORD_BYTES) == wire.UNABLE
+        assert service.process.wait(15) == 78
+        line = json.loads(service.log.read_text().splitlines()[-1])["event"]
+    assert "cannot sign: gpg says: " in line
+    assert "No secret key" in line
+
+
+def test_what_the_keyholder_says_is_passed_on_printable_and_is_worth_asking_again(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "k"))
+        listener.listen()
+        with Keyholder(directory / "k").connect() as connection:
+            answering, _ = listener.accept()
+            with answering:
+                wire.send_frames(answering, wire.UNABLE, b"gpg says:\nno \x1b[31m\xff")
+                with pytest.raises(TryLaterError, match=r"gpg says:\\nno \\x1b\[31m\ufffd") as raised:
+                    connection.sign("openpgp", b"x")
+    assert raised.value.code == "keyholder-unable"
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

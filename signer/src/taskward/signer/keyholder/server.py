@@ -58,13 +58,13 @@ def _answer(connection: socket.socket, keyring: Keyring) -> None:
         signature = keyring.sign(form, body)
     except RefusedBodyError as error:
         _log.warning("refused to sign: %s", error)
-        send_frames(connection, REFUSED, str(error).encode())
+        send_frames(connection, REFUSED, str(error).encode("utf-8", "replace"))
     except UnusableKeyError as error:
-        send_frames(connection, UNABLE, str(error).encode())
+        send_frames(connection, UNABLE, str(error).encode("utf-8", "replace"))
         raise
     except SigningError as error:
         _log.warning("could not sign: %s", error)
-        send_frames(connection, UNABLE, str(error).encode())
+        send_frames(connection, UNABLE, str(error).encode("utf-8", "replace"))
         keyring.prove()
     else:
         _log.info("signed %s sha256:%s", form, hashlib.sha256(body).hexdigest())
