@@ -144,8 +144,12 @@ class Site:
     def renew(self, client_id: str) -> None:
         self.records.renew(self.run, UNTIL, credentials(client_id))
 
+    def recorded(self) -> dict[str, Sent]:
+        """What the manifest knows of the files that were left."""
+        return self.manifest.done((number, entry.name) for number, entry in enumerate(Index.read(self.outbox).entries))
+
     def sent(self, name: str) -> Sent:
-        return self.manifest.read()[name]
+        return self.recorded()[name]
 
     @property
     def record(self) -> Record:

@@ -33,9 +33,9 @@ def test_a_killed_uploader_is_replaced_and_nothing_is_sent_twice(site: Site) -> 
     names = [f"public/{n}" for n in range(100)]
     site.left_by_the_executor(*(site.file(name, name.encode()) for name in names))
     first = site.process()
-    until(lambda: len(site.manifest.read()) >= 30)
+    until(lambda: len(site.recorded()) >= 30)
     first.kill()
-    done = set(site.manifest.read())
+    done = set(site.recorded())
     second = site.process()
     sweep_until_uploaded(site)
     second.terminate()
@@ -75,7 +75,7 @@ def test_redis_may_be_killed_in_the_middle(site: Site) -> None:
     site.cloud.put_pause_s = 0.05
     site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(60)))
     process = site.process()
-    until(lambda: len(site.manifest.read()) >= 10)
+    until(lambda: len(site.recorded()) >= 10)
     site.server.restart()
     until(lambda: site.record.phase == "uploaded", within_s=20)
     process.terminate()

@@ -59,8 +59,8 @@ def test_another_uploader_goes_on_where_the_first_one_died(objects: Site) -> Non
     objects.left_by_the_executor(objects.file("public/a", b"x" * 10_000))
     entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
     _, answer = objects.cloud.create("public/a", entry)
-    Manifest(objects.redis, objects.run).begin("public/a", answer)
-    assert objects.manifest.read() == {}
+    Manifest(objects.redis, objects.run).begin((0, "public/a"), answer)
+    assert objects.recorded() == {}
     objects.upload_all()
     assert objects.cloud.creates["public/a"] == 0
     assert objects.outcome.succeeded
@@ -70,9 +70,9 @@ def test_another_uploader_does_not_insist_on_an_answer_that_was_lost_with_the_fi
     objects.settings = UploaderSettings(storage="object", give_up_after_s=60)
     objects.left_by_the_executor(objects.file("public/a", b"a"), objects.file("public/b", b"b"))
     entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
-    objects.manifest.asking("public/a")
+    objects.manifest.asking((0, "public/a"))
     objects.cloud.create("public/a", entry)
-    objects.manifest.asking("public/b")
+    objects.manifest.asking((1, "public/b"))
     objects.upload_all()
     assert objects.cloud.creates["public/a"] == 2
     assert objects.outcome.reason == "resource-unavailable"
@@ -83,8 +83,8 @@ def test_an_answer_that_another_process_is_just_keeping_is_used(objects: Site) -
     objects.left_by_the_executor(objects.file("public/a", b"a"))
     entry = {"storageType": "object", "contentType": "text/plain", "expires": EXPIRES}
     _, answer = objects.cloud.create("public/a", entry)
-    objects.manifest.asking("public/a")
-    objects.cloud.create_faults["public/a"] = Faults([500], lambda: objects.manifest.begin("public/a", answer))
+    objects.manifest.asking((0, "public/a"))
+    objects.cloud.create_faults["public/a"] = Faults([500], lambda: objects.manifest.begin((0, "public/a"), answer))
     objects.upload_all()
     assert objects.cloud.creates["public/a"] == 1
     assert objects.outcome.succeeded

@@ -39,7 +39,7 @@ def test_a_batch_gives_way_to_another_run_and_goes_on_where_it_was(site: Site, h
     other = site.second_run()
 
     assert not upload(hasty, site.run)
-    assert len(site.manifest.read()) < COUNT
+    assert len(site.recorded()) < COUNT
     assert site.record.phase == "uploading"
     assert hasty.finish(other.task_id, other.run_id)
     site.redis.delete("rq:queue:upload")
@@ -60,9 +60,9 @@ def test_the_other_batches_of_a_run_that_has_had_its_turn_give_way_at_once(site:
     left_with_many_files(site, batches=2)
     site.second_run()
     upload(hasty, site.run, 0)
-    sent = len(site.manifest.read())
+    sent = len(site.recorded())
     assert not upload(hasty, site.run, 1)
-    assert len(site.manifest.read()) == sent
+    assert len(site.recorded()) == sent
 
 
 def test_each_turn_gets_something_done(site: Site, hasty: Service) -> None:

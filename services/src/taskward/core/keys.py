@@ -6,12 +6,12 @@ Who writes and who reads is enforced by the ACL (`acl.py`); a stolen password of
 =========================  ======  =====================================================  =========  ==================
 key                        type    holds                                                  written by read by
 =========================  ======  =====================================================  =========  ==================
-``tw:task:RUN``            hash    what was claimed (`record.py`): the definition, until  claimer    executor,
-                                   when, for whom; why the run must stop                             uploader, monitor
-``tw:run:RUN``             hash    where the run stands and how it ended (no credential)  claimer,   uploader, monitor
-                                                                                          executor
-``tw:upload:RUN``          hash    where the uploads stand, what went wrong with them     executor,  claimer, monitor
-                                   (`uploads.py`); makes no run a success                 uploader
+``tw:task:RUN``            hash    what was claimed (`record.py`): the definition, until  claimer    claimer, executor,
+                                   when, as whom; why the run must stop                              uploader, monitor
+``tw:run:RUN``             hash    where the run stands, and how it ended                 claimer,   claimer, executor,
+                                                                                          executor   uploader, monitor
+``tw:upload:RUN``          hash    where its uploads stand, and what went wrong with      executor,  claimer, executor,
+                                   them (`uploads.py`); nothing in it makes a success     uploader   uploader, monitor
 ``tw:runs``                set     every RUN that is claimed and not yet resolved         claimer    all of the above
 ``tw:creds:RUN``           string  JSON: clientId, accessToken, certificate (JSON text),  claimer    uploader, proxy
                                    takenUntil, authorizedScopes (what a task may do
@@ -29,8 +29,10 @@ key                        type    holds                                        
                                                                                           uploader,
                                                                                           claimer
 ``tw:pending:RUN``         set     upload batches that are not done                       executor   uploader
-``tw:manifest:RUN``        hash    artifact name -> JSON of what was uploaded             uploader   uploader
-``tw:notes:RUN``           list    lines that the uploader adds to the end of the log     uploader   uploader
+``tw:manifest:RUN``        hash    artifact, in short -> what came of it (`manifest.py`   uploader   uploader
+                                   of the uploader)
+``tw:notes:RUN``           list    lines that the uploader adds to the end of the log,    uploader   uploader
+                                   some hundreds at most
 ``tw:drain``               string  no new runs are claimed (`taskward drain`); ``heard``    admin      claimer
 =========================  ======  =====================================================  =========  ==================
 

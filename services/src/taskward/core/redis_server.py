@@ -14,7 +14,7 @@ _VALUE_BYTES: Final = 16 << 20
 """The largest values are task definitions: the queue takes none of more than 10 MB."""
 _RUN_BYTES: Final = 16 << 20
 """Of a run without artifacts: its definition, notes, jobs."""
-_ARTIFACT_BYTES: Final = 160
+ARTIFACT_BYTES: Final = 160
 """In the manifest; measured: 128, with a hash."""
 _CLIENTS_BYTES: Final = 96 << 20
 _RESERVE_BYTES: Final = 64 << 20
@@ -47,7 +47,7 @@ def configuration(
     What `capacity` runs with `max_artifacts` each can make of it fits in, and what clients hold beside that: when they
     hold too much, those go that hold most, so that no password stops the worker by half a command.
     """
-    most_bytes = _CLIENTS_BYTES + _RESERVE_BYTES + capacity * (_RUN_BYTES + max_artifacts * _ARTIFACT_BYTES)
+    most_bytes = _CLIENTS_BYTES + _RESERVE_BYTES + capacity * (_RUN_BYTES + max_artifacts * ARTIFACT_BYTES)
     return (
         f'port 0\nunixsocket "{socket}"\nunixsocketperm 770\ndir "{directory}"\naclfile "{acl_file}"\n'
         'appendonly yes\nappendfsync always\nno-appendfsync-on-rewrite no\nsave ""\n'

@@ -47,9 +47,9 @@ class Batch:
         Raises:
             ClaimLost: the run is not ours any more, or the queue has resolved it; the rest was left.
         """
-        done = self.upload.manifest.read()
+        done = self.upload.manifest.done((n, entry.name) for n, entry in self.entries)
         over, finished = threading.Event(), Queue[Result](_UNRECORDED)
-        rest = deque((n, entry) for n, entry in self.entries if entry.name not in done or done[entry.name].entry != n)
+        rest = deque((n, entry) for n, entry in self.entries if entry.name not in done)
         began = time.monotonic()
         for _ in range(width):
             threads.submit(self._work, rest, over, gives_way, finished)
@@ -102,7 +102,7 @@ class Batch:
             return entry.name, self._send(number, entry)
         except ArtifactLost as loss:
             self.upload.lost(entry.name, loss, optional=entry.optional)
-            return entry.name, Sent("none", number, entry.content_type)
+            return entry.name, Sent("none", number)
 
     def _send(self, number: int, entry: Entry) -> Sent:
         if entry.reason:

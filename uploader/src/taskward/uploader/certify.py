@@ -10,7 +10,7 @@ from taskward.signer.client import Document, RunCredentials, SignerClient, Signe
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import log_with_notes
 from taskward.uploader.logs import CONTENT_TYPE
-from taskward.uploader.manifest import STORED
+from taskward.uploader.manifest import OWN, STORED
 from taskward.uploader.run import RunUpload
 
 CERTIFIED_LOG: Final = "public/logs/certified.log"
@@ -44,7 +44,7 @@ class Certification:
 
     def _freeze_log(self) -> None:
         """The log as it is now, which the signature covers; later lines are in the backing log only."""
-        if CERTIFIED_LOG not in self.upload.manifest.read():
+        if not self.upload.manifest.has(CERTIFIED_LOG):
             pieces = log_with_notes(Path(self.index.log), self.upload.notes.read())
             self.upload.text(CERTIFIED_LOG, CONTENT_TYPE, self.index.expires, pieces)
 
@@ -59,9 +59,10 @@ class Certification:
 
     def _artifacts(self) -> list[UploadedArtifact]:
         """What the task left and the frozen log: the same at each repeat, since the signer signs a run once."""
-        names = {entry.name for entry in self.index.entries} | {CERTIFIED_LOG}
+        types = {entry.name: entry.content_type for entry in self.index.entries} | {CERTIFIED_LOG: CONTENT_TYPE}
+        places = [*((number, entry.name) for number, entry in enumerate(self.index.entries)), (OWN, CERTIFIED_LOG)]
         return [
-            UploadedArtifact(name, sent.sha256, sent.size_bytes, sent.content_type or None)
-            for name, sent in sorted(self.upload.manifest.read().items())
-            if name in names and sent.storage in STORED
+            UploadedArtifact(name, sent.sha256, sent.size_bytes, types[name] or None)
+            for name, sent in sorted(self.upload.manifest.done(places).items())
+            if sent.storage in STORED
         ]

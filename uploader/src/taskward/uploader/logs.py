@@ -21,11 +21,10 @@ def close_log(upload: RunUpload, index: Index) -> None:
     Raises:
         ClaimLost: the run is not ours any more.
     """
-    done = upload.manifest.read()
     for name in (index.backing_log_name, index.bulk_log_name):
-        if name and name not in done:
+        if name and not upload.manifest.has(name):
             _send(upload, index, name)
-    if index.backing_log_name and index.live_log_name and index.live_log_name not in done:
+    if index.backing_log_name and index.live_log_name and not upload.manifest.has(index.live_log_name):
         _link_live_log(upload, index)
 
 
@@ -41,6 +40,6 @@ def _link_live_log(upload: RunUpload, index: Index) -> None:
     """A link that is refused leaves a dead live log and a good backing log: no reason to fail the run."""
     try:
         upload.artifacts.link(index.live_log_name, index.backing_log_name, CONTENT_TYPE, index.expires)
-        upload.manifest.record(index.live_log_name, Sent("link", content_type=CONTENT_TYPE))
+        upload.manifest.record(index.live_log_name, Sent("link"))
     except ArtifactLost as loss:
         for_run(_logger, upload.run).warning(f"the live log could not be linked: {loss}")

@@ -1,14 +1,17 @@
 """What has become of each artifact of a run: the memory that outlives an uploader.
 
-One field an artifact name in ``tw:manifest:RUN``. A field is written after the upload, so a lost process costs at
-most the transfers that were under way and the few that were about to be recorded. Object storage needs two steps
-before (`asking`, `begin`): the queue hands out an upload once only.
+One short field an artifact in ``tw:manifest:RUN``, since a run may have very many: their names and content types stand
+in the outbox' index. A field is written after the upload, so a lost process costs at most the transfers that were under
+way and the few that were about to be recorded. Object storage needs two steps before (`asking`, `begin`): the queue
+hands out an upload once only.
 """
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from redis import Redis
 
@@ -17,8 +20,13 @@ from taskward.core.connection import text
 from taskward.core.ids import RunId
 
 Storage = Literal["s3", "object", "error", "link", "none"]
+Place = tuple[int, str]
+"""Of an artifact: its position in the outbox' index (`OWN` for what the uploader itself adds), and its name."""
 STORED: Final = frozenset({"s3", "object"})
-_BEGUN: Final = "begun"
+OWN: Final = -1
+_ASKED_AT_ONCE: Final = 1000
+_FIELD_BYTES: Final = 12
+_BEGUN: Final = "{"
 
 
 @dataclass(frozen=True)
@@ -27,15 +35,13 @@ class Sent:
 
     Attributes:
         storage: where it is; ``none`` when it was given up.
-        entry: position in the outbox' index; -1 for what the uploader itself adds.
-        content_type: as the queue knows it.
+        entry: position in the outbox' index; `OWN` for what the uploader itself adds.
         sha256: lower-case hex, of the content before gzip; empty where there is no content, or nobody asks for it.
         size_bytes: of that content.
     """
 
     storage: Storage
-    entry: int = -1
-    content_type: str = ""
+    entry: int = OWN
     sha256: str = ""
     size_bytes: int = 0
 
@@ -46,10 +52,20 @@ class Manifest:
     def __init__(self, redis: Redis, run: RunId) -> None:
         self._redis, self._key = redis, keys.manifest(run.key)
 
-    def read(self) -> dict[str, Sent]:
-        """Every artifact that is done with, by name."""
-        fields = {text(name): json.loads(value) for name, value in self._redis.hgetall(self._key).items()}
-        return {name: Sent(**value) for name, value in fields.items() if _BEGUN not in value}
+    def done(self, places: Iterable[Place]) -> dict[str, Sent]:
+        """Those of the artifacts that are done with, by name."""
+        wanted, found = list(places), dict[str, Sent]()
+        for first in range(0, len(wanted), _ASKED_AT_ONCE):
+            some = wanted[first : first + _ASKED_AT_ONCE]
+            values = self._redis.hmget(self._key, [_field(place) for place in some])
+            for (entry, name), value in zip(some, values, strict=True):
+                if value and not text(value).startswith(_BEGUN):
+                    found[name] = _unpacked(entry, text(value))
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether an artifact that the uploader itself adds is done with."""
+        return name in self.done([(OWN, name)])
 
     def record(self, name: str, sent: Sent) -> None:
         """The artifact is done with."""
@@ -57,20 +73,34 @@ class Manifest:
 
     def record_all(self, done: Iterable[tuple[str, Sent]]) -> None:
         """These artifacts are done with: all of them at once, in one answer of Redis."""
-        fields: dict[Any, Any] = {name: json.dumps(vars(sent)) for name, sent in done}
+        fields: dict[Any, Any] = {_field((sent.entry, name)): _packed(sent) for name, sent in done}
         if fields:
             self._redis.hset(self._key, mapping=fields)
 
-    def asking(self, name: str) -> None:
+    def asking(self, place: Place) -> None:
         """The queue is about to be asked for an object upload."""
-        self.begin(name, {})
+        self.begin(place, {})
 
-    def begin(self, name: str, answer: Mapping[str, Any]) -> None:
+    def begin(self, place: Place, answer: Mapping[str, Any]) -> None:
         """Keeps the queue's answer for an object upload, before anything is sent."""
-        self._redis.hset(self._key, name, json.dumps({_BEGUN: dict(answer)}))
+        self._redis.hset(self._key, cast(str, _field(place)), json.dumps(dict(answer)))
 
-    def begun(self, name: str) -> dict[str, Any] | None:
+    def begun(self, place: Place) -> dict[str, Any] | None:
         """The answer that `begin` kept, if the upload is not done; empty after `asking` alone."""
-        value = self._redis.hget(self._key, name)
-        answer: dict[str, Any] | None = json.loads(value).get(_BEGUN) if value else None
+        value = text(self._redis.hget(self._key, cast(str, _field(place))))
+        answer: dict[str, Any] | None = json.loads(value) if value.startswith(_BEGUN) else None
         return answer
+
+
+def _field(place: Place) -> bytes:
+    entry, name = place
+    return hashlib.blake2b(f"{entry} {name}".encode(errors="surrogatepass"), digest_size=_FIELD_BYTES).digest()
+
+
+def _packed(sent: Sent) -> str:
+    return f"{sent.storage} {sent.size_bytes} {base64.b64encode(bytes.fromhex(sent.sha256)).decode()}"
+
+
+def _unpacked(entry: int, value: str) -> Sent:
+    storage, size, digest = value.split(" ")
+    return Sent(cast(Storage, storage), entry, base64.b64decode(digest).hex(), int(size))

@@ -54,15 +54,19 @@ class _Creation:
 
 @dataclass(frozen=True)
 class ObjectUpload:
-    """Uploads to the object service for one run; raises like `RunArtifacts`."""
+    """Uploads one artifact of a run to the object service; raises like `RunArtifacts`.
+
+    `number` is its position in the outbox' index, or `manifest.OWN`.
+    """
 
     artifacts: RunArtifacts
     manifest: Manifest
+    number: int
 
     def put(self, description: Description, body: Body) -> Digest:
         """Uploads `body`, which must know both hashes, without encoding."""
         refuse_unbearable(description.name, description.content_type)
-        creation = _Creation(asked_before=self.manifest.begun(description.name) == {})
+        creation = _Creation(asked_before=self.manifest.begun((self.number, description.name)) == {})
         return self.artifacts.judgement.of(lambda: self._attempt(creation, description, body))
 
     def _attempt(self, creation: _Creation, description: Description, body: Body) -> Digest:
@@ -73,12 +77,13 @@ class ObjectUpload:
 
     def _steps(self, creation: _Creation, description: Description, body: Body) -> Digest:
         name = description.name
-        begun = self.manifest.begun(name)
+        place = self.number, name
+        begun = self.manifest.begun(place)
         if not begun:
-            self.manifest.asking(name)
+            self.manifest.asking(place)
             with creation.watched():
                 begun = self.artifacts.create_once(name, description.properties("object"))
-            self.manifest.begin(name, begun)
+            self.manifest.begin(place, begun)
         try:
             digest = self._send(begun, description, body)
         except Conflict:  # finished before, by an answer that got lost: finish-upload compares the hashes

@@ -16,7 +16,7 @@ from taskward.uploader.claim import Claim, ClaimedBody
 from taskward.uploader.content import FOR_OBJECT_SERVICE, FOR_SIGNER, UNHASHED, Body
 from taskward.uploader.errors import ArtifactLost
 from taskward.uploader.gzipped import SpooledBody
-from taskward.uploader.manifest import Manifest, Sent, Storage
+from taskward.uploader.manifest import OWN, Manifest, Sent, Storage
 from taskward.uploader.notes import Notes
 from taskward.uploader.objects import ObjectUpload
 
@@ -57,7 +57,7 @@ class RunUpload:
             return FOR_OBJECT_SERVICE
         return FOR_SIGNER if self.signed else UNHASHED
 
-    def content(self, description: Description, make_body: Callable[[], Body], number: int = -1) -> Sent:
+    def content(self, description: Description, make_body: Callable[[], Body], number: int = OWN) -> Sent:
         """Sends one artifact with content; what came of it is for the manifest.
 
         Raises:
@@ -68,7 +68,7 @@ class RunUpload:
         except OSError as error:
             why = f"cannot be made ready to be sent: {error.strerror or error}"
             raise ArtifactLost(exception("resource-unavailable", why)) from error
-        target = ObjectUpload(self.artifacts, self.manifest) if self.to_object_service else self.artifacts
+        target = ObjectUpload(self.artifacts, self.manifest, number) if self.to_object_service else self.artifacts
         try:
             digest = target.put(description, body)
         finally:
@@ -76,7 +76,7 @@ class RunUpload:
         self.metrics.add("files_total")
         self.metrics.add("bytes_total", digest.size_bytes)
         storage = cast(Storage, self.storage)
-        return Sent(storage, number, description.content_type, digest.hashes.get("sha256", ""), digest.size_bytes)
+        return Sent(storage, number, digest.hashes.get("sha256", ""), digest.size_bytes)
 
     def text(self, name: str, content_type: str, expires: str, pieces: Iterable[bytes]) -> None:
         """Sends what the uploader makes itself (a log, a document), compressed, and notes it in the manifest; raises
