@@ -117,6 +117,12 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
     assert (result.exit_code, "holds 0 OpenPGP keys" in result.stderr) == (1, True)
 
 
+def test_a_file_that_is_no_text_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\x99\x01")
+    result = ask("--key", str(tmp_path / "key"), "--task-id", TASK_ID)
+    assert (result.exit_code, "no armored key" in result.stderr) == (1, True)
+
+
 def test_where_there_is_no_key_the_remedy_is_told(write_config: WriteConfig) -> None:
     config = str(write_config())
     for words in (["encrypt-env", "--name", "A"], ["export", "--purpose", "encryption"]):

@@ -17,12 +17,15 @@ class Gateway(http.server.BaseHTTPRequestHandler):
     cut_after = 700
     resolved = False
     ranges: list[str]
+    promised: list[int]
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
         self.ranges.append(asked)
         first = int(asked.removeprefix("bytes=").rstrip("-") or 0) if asked else 0
         self.send_response(206 if asked else 200)
+        if not asked and self.promised:
+            self.send_header("Content-Length", str(self.promised.pop()))
         self.end_headers()
         self.wfile.write(LOG[first:] if self.resolved and not asked else LOG[first : first + self.cut_after])
 
@@ -49,7 +52,7 @@ class Queue:
 
 @pytest.fixture
 def gateway() -> Iterator[tuple[str, type[Gateway]]]:
-    handler = type("Handler", (Gateway,), {"ranges": []})
+    handler = type("Handler", (Gateway,), {"ranges": [], "promised": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -76,6 +79,13 @@ def test_broken_connection_goes_on_where_it_ended(gateway: tuple[str, type[Gatew
 def test_states_are_told_once_each(gateway: tuple[str, type[Gateway]]) -> None:
     _, states = _follow(*gateway, looks=4)
     assert [state.state for state in states] == ["running", "completed"]
+
+
+def test_end_of_the_log_is_asked_for_again_when_the_connection_breaks(gateway: tuple[str, type[Gateway]]) -> None:
+    gateway[1].promised = [len(LOG), len(LOG) + 1]  # the first answer ends too soon
+    log, _ = _follow(*gateway, looks=2)
+    assert log == LOG
+    assert gateway[1].ranges == ["bytes=0-", "", ""]
 
 
 def test_unreachable_gateway_delays_the_log_but_loses_nothing(gateway: tuple[str, type[Gateway]]) -> None:

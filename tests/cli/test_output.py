@@ -1,5 +1,7 @@
 """What a command does when its output cannot be written, or nobody wants its colours; and when it is interrupted."""
 
+import fcntl
+import json
 import os
 import pty
 import subprocess
@@ -82,3 +84,26 @@ def test_interrupt_of_a_command_that_is_being_loaded_is_130_and_quiet(place: Pat
     argv = [sys.executable, "-c", INTERRUPTING, "run", str(file), "--queue", "p/q"]
     done = _run(argv, subprocess.PIPE, TASKCLUSTER_ROOT_URL="http://127.0.0.1:9", INTERRUPTED_BY=module)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_file_that_cannot_be_written_is_named(write_config: WriteConfig, place: Path) -> None:
+    (place / "w/public-keys").mkdir(parents=True)
+    (place / "w/public-keys/openpgp.asc").write_text("a key")
+    argv = ["keys", "export", "--output", "/dev/full", "--config", str(write_config())]
+    done = _run([*TASKWARD, *argv], subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (74, "Error: /dev/full: cannot be written: No space left on device\n")
+
+
+def test_pipe_that_another_made_non_blocking_gets_it_all() -> None:
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    with (
+        subprocess.Popen([*TASKWARD, "schema"], stdout=writer, stderr=subprocess.PIPE) as process,
+        open(reader) as read,
+    ):
+        os.close(writer)
+        assert process.stderr
+        json.loads(read.read())
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

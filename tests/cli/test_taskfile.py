@@ -6,7 +6,7 @@ import pytest
 
 from taskward.cli import taskfile
 from taskward.cli.artifacts import fetch
-from taskward.cli.errors import CommandError
+from taskward.cli.errors import BadInput, CommandError
 
 NOW = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
 
@@ -93,6 +93,11 @@ def test_bare_times_become_text(tmp_path: Path) -> None:
     file = tmp_path / "task.yml"
     file.write_text("deadline: 2026-11-22T02:00:00Z\npayload: {}\n")
     assert taskfile.read(file)["deadline"] == "2026-11-22T02:00:00.000Z"
+
+
+def test_file_without_end_is_not_read_to_it() -> None:
+    with pytest.raises(BadInput, match="larger than the 10485760 bytes"):
+        taskfile.read(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("name", ["../evil", "public/../../evil", "/etc/evil", "a/\0b", ""])

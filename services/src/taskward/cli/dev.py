@@ -34,12 +34,10 @@ def dev(context: click.Context, state_dir: Path | None, detach: bool) -> None:
     context.obj = (state_dir or places.dev_state_dir()).absolute()
     if context.invoked_subcommand is None:
         worker = DevWorker(context.obj)
-        if detach and worker.runs():
-            click.echo("it runs already")
-            _tell(worker)
-            return
-        _start(worker)
-        if not detach:
+        warn_of_missing_isolation()
+        if detach:
+            _tell(worker, "it runs already" if worker.runs() else _started(worker))
+        else:
             _stay(worker)
 
 
@@ -72,26 +70,29 @@ def down(default: Path, state_dir: Path | None) -> None:
     click.echo("stopped" if DevWorker((state_dir or default).absolute()).stop() else "was not running")
 
 
-def _start(worker: DevWorker) -> None:
-    warn_of_missing_isolation()
+def _started(worker: DevWorker) -> str:
     began = time.monotonic()
-    started = worker.start()
-    click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s")
-    _tell(worker)
+    return f"{len(worker.start())} processes run after {time.monotonic() - began:.1f} s"
 
 
-def _tell(worker: DevWorker) -> None:
+def _tell(worker: DevWorker, first: str) -> None:
     """What a person needs next."""
+    click.echo(first)
     click.echo(f"Taskcluster: {Access.read(worker.state_dir).root_url}   logs: {worker.state_dir}/var/log")
     click.echo(f'next: eval "$({places.dev_command(worker.state_dir, "env")})"; taskward run TASK.yml')
     warn_of_draining(Settings.load(worker.config))
 
 
 def _stay(worker: DevWorker) -> None:
+    """Until Ctrl-C or SIGTERM, heard from the beginning, or until the output is lost; then nothing of it is left."""
     asked = threading.Event()
     for sig in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sig, lambda *_: asked.set())
-    click.echo("Ctrl-C stops it")
-    asked.wait()
-    click.echo("stopping")
-    worker.stop()
+    first = _started(worker)
+    try:
+        _tell(worker, first)
+        click.echo("Ctrl-C stops it")
+        asked.wait()
+        click.echo("stopping")
+    finally:
+        worker.stop()

@@ -16,7 +16,7 @@ from taskward.cli import redisview, supervision
 from taskward.cli.accounts import ensure_accounts, user_of
 from taskward.cli.configuration import Configuration
 from taskward.cli.directories import ensure_directories, explained
-from taskward.cli.errors import CommandError, Unavailable
+from taskward.cli.errors import CommandError, Forbidden, Unavailable
 from taskward.cli.lifeline import SUPERVISOR
 from taskward.cli.places import DEV_CONFIG, dev_command
 from taskward.cli.programs import (
@@ -64,7 +64,7 @@ class Access:
         try:
             data = json.loads(file.read_text())
         except PermissionError as error:
-            raise Unavailable(f"{file}: {error.strerror}; ask as the user who started it") from error
+            raise Forbidden(f"{file}: {error.strerror}; ask as the user who started it") from error
         except (OSError, ValueError) as error:
             start = dev_command(state_dir)
             raise Unavailable(f"no development cluster runs in {state_dir}; start it: {start}") from error

@@ -1,7 +1,7 @@
 """Follows a run from outside, as anybody could: its state from the queue, its log from the artifact."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ _CHUNK_BYTES: Final = 64 << 10
 _TIMEOUT_S: Final = (10, 60)
 _FIRST_POLL_S: Final = 0.1
 _LONGEST_POLL_S: Final = 2.0
+_PAUSES_S: Final = (0.1, 1.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,29 @@ class LogFollower:
             if state.state == "running":
                 yield from self._more(LIVE_LOG)
             if state.resolved:
-                yield from self._more(BACKING_LOG, resolved=True)
+                yield from self._rest()
                 return
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, _LONGEST_POLL_S)
 
-    def _more(self, name: str, *, resolved: bool = False) -> Iterator[bytes]:
-        """What the log has beyond what was seen; while the task runs this lasts as long as the connection."""
+    def _rest(self) -> Iterator[bytes]:
+        """The end of the log of a run that is resolved."""
+        for pause_s in _PAUSES_S:
+            if (yield from self._more(BACKING_LOG, resolved=True)):
+                return
+            time.sleep(pause_s)
+        self._insistence.tell("the end of the log cannot be had")
+
+    def _more(self, name: str, *, resolved: bool = False) -> Generator[bytes, None, bool]:
+        """What the log has beyond what was seen; while the task runs this lasts as long as the connection.
+
+        Returns whether it is no use to try again.
+        """
         try:
             with self._open(name, resolved) as answer:
                 skip = self._offset if answer.status_code == requests.codes.ok else 0
                 if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
-                    return
+                    return bool(answer.status_code < requests.codes.server_error)
                 for chunk in _pieces(answer):
                     fresh = chunk[skip:]
                     skip = max(0, skip - len(chunk))
@@ -95,7 +107,8 @@ class LogFollower:
                     if fresh:
                         yield fresh
         except (requests.RequestException, urllib3.exceptions.HTTPError):
-            return  # the state is asked again, and the rest is fetched then
+            return False
+        return True
 
     def _open(self, name: str, resolved: bool) -> requests.Response:
         url = self._queue.buildUrl("getArtifact", self._task_id, str(self._run_id), name)

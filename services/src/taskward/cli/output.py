@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import select
 import sys
 from typing import Any, Final, TextIO
 
@@ -37,7 +38,9 @@ class OutputLost(Exception):
 class _Descriptor(io.FileIO):
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:  # a full pipe that another of its users made non-blocking
+                select.select((), (self,), ())
+            return written
         except OSError as error:
             raise OutputLost(self.fileno(), error) from error
 

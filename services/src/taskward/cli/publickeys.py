@@ -10,7 +10,7 @@ from typing import Final, Self
 import click
 
 from taskward.cli import options, places
-from taskward.cli.errors import CommandError, Unavailable
+from taskward.cli.errors import CommandError, NotSaved, Unavailable
 from taskward.core.clock import parse_time
 
 _FILES: Final = {"openpgp": "openpgp.asc", "ed25519": "ed25519.pub", "dsse": "dsse.pub"}
@@ -94,7 +94,10 @@ def export(config: Path | None, purpose: str, form: str, output: Path | None) ->
         raise click.UsageError("encryption has one key, in the openpgp format")
     text = _encryption_key(config) if purpose == "encryption" else _signing_key(config, form)
     if output:
-        output.write_text(text)
+        try:
+            output.write_text(text)
+        except OSError as error:
+            raise NotSaved(f"{output}: cannot be written: {error.strerror}") from error
     else:
         click.echo(text.rstrip("\n"))
 
@@ -144,7 +147,7 @@ def encrypt_env(
     first, last = _time(start, "--start") or now - _CLOCKS_DIFFER, _time(end, "--end") or now + _LIFE
     if last <= max(first, now):
         raise click.UsageError("--end is over already, or before --start")
-    public_key = key.read_text() if key else _encryption_key(config)
+    public_key = _public_key(key) if key else _encryption_key(config)
     sealed = Variable(chosen, _name(name), _value(value_file, exact), first, last).sealed(public_key)
     if as_json:
         options.print_json({"taskId": chosen, "encryptedEnv": [sealed]})
@@ -171,6 +174,13 @@ def _read(file: Path, which: str) -> str:
     except OSError as error:
         text = f"{file}: {error.strerror}; the key is made at the first start of the worker{which}"
         raise Unavailable(text) from error
+
+
+def _public_key(file: Path) -> str:
+    try:
+        return file.read_text()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file}: no armored key") from error
 
 
 def _task_id(text: str) -> str:

@@ -53,10 +53,11 @@ def read(path: Path) -> Mapping[str, Any]:
         BadInput: it is no table, or cannot be a task; the text has the line where there is one.
     """
     try:
-        text = Path("/dev/stdin" if str(path) == "-" else path).read_text()
+        with Path("/dev/stdin" if str(path) == "-" else path).open("rb") as stream:
+            text = stream.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise BadInput(f"{path}: larger than the {_MAX_BYTES} bytes that the queue takes")
-        data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        data = yaml.load(text.decode(), _Loader)  # noqa: S506 - a SafeLoader
         if _count(data, {}) > _MOST_VALUES:
             raise BadInput(f"{path}: {_TOO_MUCH}")
     except OSError as error:

@@ -36,7 +36,11 @@ def up(config: Path | None, detach: bool) -> None:
         click.echo(f"starting {settings.worker.task_queue_id}; look at it with: taskward status", err=True)
         worker.replace_this_process()
     began, opinion = time.monotonic(), Opinion(settings)
-    started = worker.start(meanwhile=opinion.ask)
+    try:
+        started = worker.start(meanwhile=opinion.ask)
+    except KeyboardInterrupt:
+        click.echo("interrupted; what has been started goes on, taskward down stops it", err=True)
+        raise
     click.echo(f"{len(started)} processes run after {time.monotonic() - began:.1f} s; logs: {worker.state_dir}/var/log")
     warn_of_draining(settings)
     if objection := opinion.objection():
