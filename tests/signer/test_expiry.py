@@ -137,7 +137,7 @@ def days() -> list[float]:
 def lifetime(days: list[float]) -> Lifetime:
     """Of a key that expires on the hundredth day."""
     end = (NOW + timedelta(days=100)).isoformat()
-    return Lifetime("the key K", end, "Make another", lambda: NOW + timedelta(days=days[0]))
+    return Lifetime("the key K", end, "make another", lambda: NOW + timedelta(days=days[0]))
 
 
 def test_the_last_thirty_days_are_told_once_a_day(
@@ -148,12 +148,14 @@ def test_the_last_thirty_days_are_told_once_a_day(
             lifetime.check()
     told = [record.getMessage() for record in caplog.records]
     assert [text.partition(", in ")[2].partition(" ")[0] for text in told] == ["30", "29", "0"]
-    assert told[0].startswith("the key K expires at 2026-04-11T00:00:00+00:00, in 30 days. Make another")
+    assert told[0].startswith("the key K expires at 2026-04-11T00:00:00+00:00, in 30 days; before that, make another")
 
 
 def test_from_the_very_second_of_its_expiry_a_key_is_unusable(lifetime: Lifetime, days: list[float]) -> None:
     days[0] = 100
-    with pytest.raises(UnusableKeyError, match=r"the key K expired at 2026-04-11T00:00:00\+00:00. Make another"):
+    with pytest.raises(
+        UnusableKeyError, match=r"the key K expired at 2026-04-11T00:00:00\+00:00; remedy: make another"
+    ):
         lifetime.check()
 
 

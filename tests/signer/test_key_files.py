@@ -126,6 +126,15 @@ def test_an_expired_openpgp_key_is_refused_with_the_remedy(config: Path) -> None
     assert f"move {home} away" in error
 
 
+def test_locks_that_a_host_left_behind_when_it_lost_power_keep_nobody_waiting(config: Path) -> None:
+    home = config.parent / "keys" / "openpgp"
+    (home / ".#lk0x1.host.1").write_text(f"{os.getpid():10}\n{os.uname().nodename}\n")  # another process by now
+    for name in ("pubring.kbx", "trustdb.gpg"):
+        os.link(home / ".#lk0x1.host.1", home / f"{name}.lock")
+    with processes.keyholder(config):
+        assert not list(home.glob("*.lock"))
+
+
 def gpg_home(config: Path) -> list[str]:
     """The beginning of a gpg command for the worker's home, emptied; nothing of it stays when gpg has ended."""
     home = config.parent / "keys" / "openpgp"
@@ -160,7 +169,7 @@ def test_a_revoked_key_is_refused_by_that_word(config: Path) -> None:
     subprocess.run(
         ["gpg", "--homedir", str(home), "--batch", "--import"], input=text.encode(), check=True, capture_output=True
     )
-    assert "is revoked. To get a new key, move" in complaint(config)
+    assert "is revoked; remedy: move" in complaint(config)
 
 
 def test_a_key_of_the_future_is_refused_with_gpg_s_words(config: Path) -> None:
@@ -175,6 +184,13 @@ def test_what_is_no_file_is_no_key(config: Path, make: Callable[[Path, int], Non
     key.unlink()
     make(key, 0o700 if make is Path.mkdir else 0o600)
     assert f"{key} is not a regular file; remedy: move it away" in complaint(config)
+
+
+def test_a_file_is_no_home_for_gpg(config: Path) -> None:
+    home = config.parent / "keys" / "openpgp"
+    shutil.rmtree(home)
+    home.touch(0o600)
+    assert f"{home} is not a directory; remedy: move it away" in complaint(config)
 
 
 @pytest.mark.root

@@ -32,17 +32,21 @@ _MAX_WORDS = 1000
 
 
 class GnuPgHome:
-    """The home at `path`, opened; an agent that a killed process left is ended, a new one runs until `close`.
+    """The home at `path`, opened; a killed process's agent and locks are done away with, a new agent runs until `close`.
 
-    `gpg` works in it. Raises `UnusableKeyError` when gpg cannot be run.
+    `gpg` works in it. Raises `UnusableKeyError` when it is none, or gpg cannot be run.
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise UnusableKeyError(f"{path} is not a directory; remedy: move it away, and put gpg's home there")
         self.path = path
         self._alias = _short_alias(path)
         try:
             self.gpg = _gpg(self._alias or path)
             _end_agent(self._alias or path)
+            for lock in filter(keyfiles.is_lock, path.iterdir()):
+                lock.unlink(missing_ok=True)
         except BaseException:
             self._forget_alias()
             raise
@@ -66,7 +70,10 @@ class GnuPgHome:
                 f"disk is full, else move {self.path} away (or put its backup there) and start again"
             )
         if len(keys) != 1 or not _FINGERPRINT.fullmatch(keys[0]["fingerprint"]):
-            raise UnusableKeyError(f"{self.path} holds {len(keys)} secret keys, it has to be exactly one")
+            raise UnusableKeyError(
+                f"{self.path} holds {len(keys)} secret keys, it has to be exactly one; remedy: put one key there, or "
+                f"move {self.path} away and start again for a new one"
+            )
         key: dict[str, str] = keys[0]
         return key
 

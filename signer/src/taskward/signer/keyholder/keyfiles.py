@@ -49,8 +49,13 @@ def _check_private(path: Path) -> None:
     if mode & (0o077 if secret else 0o022):
         wanted = "0700" if stat.S_ISDIR(status.st_mode) else "0600"
         raise UnusableKeyError(f"{path} has mode {mode:04o}, others can reach it; remedy: chmod {wanted} {path}")
-    if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
+    if stat.S_ISREG(status.st_mode) and status.st_nlink != 1 and not is_lock(path):
         raise UnusableKeyError(f"{path} has {status.st_nlink} names (hard links); remedy: remove the others or copy it")
+
+
+def is_lock(path: Path) -> bool:
+    """Whether it is one of gpg's own lock files, which hold no secret and have two names while they are held."""
+    return path.name.startswith(".#lk") or path.name.endswith(".lock")
 
 
 def read_key(path: Path) -> bytes:

@@ -36,7 +36,9 @@ class Lifetime:
             return
         left = self._end - self._clock()
         if left <= timedelta():
-            raise UnusableKeyError(f"{self._name} expired at {self.expires}. {self._remedy}")
+            raise UnusableKeyError(f"{self._name} expired at {self.expires}; remedy: {self._remedy}")
         if left <= _WARNED_BEFORE and left.days != self._days_told:
             self._days_told = left.days
-            _log.warning("%s expires at %s, in %d days. %s", self._name, self.expires, left.days, self._remedy)
+            _log.warning(
+                "%s expires at %s, in %d days; before that, %s", self._name, self.expires, left.days, self._remedy
+            )

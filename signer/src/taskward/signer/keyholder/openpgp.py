@@ -47,16 +47,15 @@ class OpenPgpKey:
         self._created = _time(key["date"])
         self._algorithm: str = key["algo"]
         self._name = f"the OpenPGP key {self.fingerprint} in {self._home.path}"
+        self._remedy = (
+            f"move {self._home.path} away and start again: that makes a new key, whose public half has to be handed out"
+        )
         self._lifetime = Lifetime(self._name, _time(key["expires"]), self._remedy, self._clock)
         self.check()
         if key["trust"] == _REVOKED:
-            raise UnusableKeyError(f"{self._name} is revoked. {self._remedy}")
+            raise UnusableKeyError(f"{self._name} is revoked; remedy: {self._remedy}")
         self.armored: str = self._gpg.export_keys(self.fingerprint)
         self.prove()
-
-    @property
-    def _remedy(self) -> str:
-        return f"To get a new key, move {self._home.path} away and start again; then hand out the new public half"
 
     def check(self) -> None:
         """Look at the clock: raises `UnusableKeyError` once the key has expired, and logs when it soon will."""
@@ -68,7 +67,7 @@ class OpenPgpKey:
             self.clear_sign(b"proof of key: " + os.urandom(32).hex().encode() + b"\n")
         except SigningError as error:
             raise UnusableKeyError(
-                f"{self._name} cannot sign: {error}. Where that cannot be mended: {self._remedy}"
+                f"{self._name} cannot sign: {error}. If that cannot be mended, {self._remedy}"
             ) from error
 
     @classmethod
