@@ -32,7 +32,7 @@ _MAX_WORDS = 1000
 
 
 class GnuPgHome:
-    """The home at `path`, opened; a killed process's agent and locks are done away with, a new agent runs until `close`.
+    """The home at `path`, opened; agent and locks of a killed process are removed, a new agent runs until `close`.
 
     `gpg` works in it. Raises `UnusableKeyError` when it is none, or gpg cannot be run.
     """
