@@ -101,9 +101,9 @@ def test_what_cannot_be_read_of_its_words_spoils_the_run(records: Records, thief
     collecting(records)
     records.fan_out(RUN, "me", 0, COMPLETED)
     thief.hset(keys.upload(RUN.key), "outcome", garbage)
-    outcome = read(records).outcome
-    assert outcome is not None
-    assert outcome.reason == "internal-error"
+    record = read(records)
+    assert record.outcome is not None
+    assert (record.phase, record.outcome.reason) == ("finishing", "internal-error")
 
 
 @pytest.mark.parametrize("phase", ["", "resolved", b"\xff", "preparing"])

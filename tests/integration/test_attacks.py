@@ -4,12 +4,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from redis.exceptions import NoPermissionError
 
 from simulators.patience import until
+from taskward.core import keys
 from taskward.core.ids import RunId
+from taskward.core.outcome import COMPLETED
 
 from .conftest import needs_root
 from .stack import Stack
@@ -281,6 +285,21 @@ def test_a_log_of_a_gibibyte_arrives_whole(stack: Stack) -> None:
         for piece in answer.iter_content(1 << 20):
             size += len(piece)
     assert size > count
+
+
+def test_whoever_has_the_uploaders_password_runs_nothing_and_completes_nothing(stack: Stack) -> None:
+    thief = stack.redis("uploader")
+    forged: dict[Any, Any] = {"phase": "uploaded", "outcome": COMPLETED.to_json()}
+    run = stack.create([["sh", "-c", "echo honest; sleep 1; exit 1"]])
+    stack.phase(run, "running")
+    for key in (keys.task(run.key), keys.run(run.key)):
+        with pytest.raises(NoPermissionError):
+            thief.hset(key, mapping={**forged, "definition": "{}"})
+    thief.hset(keys.upload(run.key), mapping=forged)
+    thief.rpush(keys.INBOX, run.key, "garbage")
+
+    assert stack.resolution(run) == ("failed", "failed")
+    assert "honest" in stack.log(run)
 
 
 def test_after_all_that_the_worker_still_works(stack: Stack) -> None:

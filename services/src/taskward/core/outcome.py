@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Final, Literal, Self, get_args
 
 State = Literal["completed", "failed", "exception"]
+LONGEST_MESSAGE: Final = 4000
+"""Characters, in Redis."""
 _FIELDS: Final = {"state": str, "reason": str, "message": str, "unreported": bool}
 
 EXCEPTION_REASONS: Final = frozenset(
@@ -48,8 +50,8 @@ class Outcome:
         return "unreported" if self.unreported else self.reason
 
     def to_json(self) -> str:
-        """The form that the run record holds."""
-        return json.dumps(asdict(self))
+        """The form that the run record holds; a message is cut where nobody reads on."""
+        return json.dumps({**asdict(self), "message": self.message[:LONGEST_MESSAGE]})
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -4,7 +4,6 @@ Whoever has taken an uploader over can write anything there. It can end the uplo
 a success; it cannot make a success of anything, for how the run ended stands where only the executor may write.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -26,14 +25,9 @@ class Uploads:
     @classmethod
     def parse(cls, values: object) -> Self:
         """From the values of `FIELDS`, or from whatever came in their place: that is over, and a fault."""
-        try:
-            phase, outcome = (str(value or b"", "utf-8") for value in _pair(values))
-            fault = Outcome.from_json(outcome) if outcome else None
-        except ValueError:
-            return cls("uploaded", _DAMAGED)
-        if phase not in PHASES or (fault and (fault.succeeded or fault.unreported)):
-            return cls("uploaded", _DAMAGED)
-        return cls(phase, fault)
+        phase, outcome = values if isinstance(values, list) and len(values) == 2 else (None, None)
+        phase = str(phase or b"", "utf-8", "replace")
+        return cls(phase, _fault(outcome)) if phase in PHASES else cls("uploaded", _DAMAGED)
 
     def spoil(self, outcome: Outcome | None, over: bool) -> Outcome | None:
         """`outcome`, or the fault in place of a success; `over` is whether the uploads must have been done."""
@@ -42,7 +36,11 @@ class Uploads:
         return self.fault or (_NOT_OVER if over and self.phase != "uploaded" else outcome)
 
 
-def _pair(values: object) -> Sequence[bytes]:
-    if isinstance(values, list) and len(values) == 2:
-        return values
-    raise ValueError("not two values")
+def _fault(value: bytes | None) -> Outcome | None:
+    if value is None:
+        return None
+    try:
+        fault = Outcome.from_json(str(value, "utf-8"))
+    except ValueError:
+        return _DAMAGED
+    return _DAMAGED if fault.succeeded or fault.unreported else fault
