@@ -45,7 +45,8 @@ def metrics(config: Path | None) -> None:
       taskward metrics | grep runs_total
       taskward metrics > /var/lib/node_exporter/taskward.prom     (from a timer, through a draft and mv)
 
-    Exit codes: 0 printed (a process that gives nothing is named on standard error), 64 configuration.
+    Exit codes: 0 printed (a process that gives nothing is named on standard error), 64 configuration,
+    74 not all of it could be written.
     """
     layout = places.load(config).layout
     for role in METRICS:

@@ -26,7 +26,8 @@ def up(config: Path | None, detach: bool) -> None:
       taskward up --config /etc/taskward/taskward.toml
       taskward up --config worker.toml --detach
 
-    Exit codes: 0 stopped in order (or, with --detach, started), 64 configuration, 69 running already or not coming up.
+    Exit codes: 0 stopped in order (or, with --detach, started), 64 configuration, 69 running already or not coming up,
+    74 the disk is full, 77 it is another user's.
     """
     settings = places.load(config)
     warn_of_missing_isolation()
@@ -56,7 +57,8 @@ def down(config: Path | None) -> None:
     Example:
       taskward drain && taskward down     let the running tasks finish first
 
-    Exit codes: 0 nothing is left running (also when nothing ran), 1 something did not end, 64 configuration.
+    Exit codes: 0 nothing is left running (also when nothing ran), 1 something did not end, 64 configuration,
+    77 it is another user's.
     """
     worker = Worker(places.load(config))
     click.echo("stopped" if worker.stop() else "was not running")
