@@ -196,6 +196,9 @@ def test_a_run_waits_visibly_until_there_is_a_good_key_again(
     assert "expired at 2020-01-02" in health
     assert "taskward_signer_keyholder_up 0\n" in get(signer_between, "/metrics")
 
+    (published / "keys.json").unlink()  # systemd removes it with the keyholder's directory
+    with pytest.raises(SignerUnavailable, match="key-expired"):
+        client.certify(task.task_id, 0, taskcluster.run_credentials(task), [])
     keys["openpgp"]["expires"] = good
     (published / "keys.json").write_text(json.dumps(keys))
     (directory / "keyholder.sock").rename(directory / "away")

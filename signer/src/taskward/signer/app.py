@@ -81,7 +81,8 @@ def create_app(certifier: Certifier, admission: Admission) -> Flask:
     def healthz() -> Response:
         certifier.public_keys.check_expiry(time.time())
         if not certifier.keyholder.reachable():
-            raise TryLaterError("keyholder-unavailable", "the keyholder does not listen at its socket")
+            raise TryLaterError("keyholder-unavailable", "the keyholder does not listen at its socket; see its log")
+        certifier.public_keys.all()
         return Response("ok\n", mimetype="text/plain")
 
     @app.get("/metrics")

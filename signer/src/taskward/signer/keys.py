@@ -74,7 +74,7 @@ class KeyholderConnection:
 
 
 def _silent(error: Exception) -> TryLaterError:
-    return TryLaterError("keyholder-unavailable", f"the keyholder does not answer: {error}")
+    return TryLaterError("keyholder-unavailable", f"the keyholder does not answer: {error}; see its log")
 
 
 class PublicKeys:
@@ -82,28 +82,39 @@ class PublicKeys:
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "keys.json"
+        self._openpgp_seen: dict[str, Any] | None = None
 
     def all(self) -> dict[str, Any]:
         """The content of ``keys.json``; raises `TryLaterError` while there is none."""
         try:
             keys: dict[str, Any] = json.loads(self._file.read_bytes())
         except (OSError, ValueError) as error:
-            raise TryLaterError("keys-unknown", f"{self._file} cannot be read: {error}") from error
+            message = f"{self._file} cannot be read: {error}; the keyholder writes it when it starts, see its log"
+            raise TryLaterError("keys-unknown", message) from error
         return keys
 
     def openpgp_expires_s(self) -> float:
         """When the OpenPGP key expires, in seconds since the epoch; infinite for never, NaN while unknown."""
         try:
-            return _expires_s(self.all()["openpgp"])
+            return _expires_s(self._openpgp())
         except TryLaterError:
             return math.nan
 
     def check_expiry(self, now_s: float) -> None:
         """Raises `TryLaterError` when the OpenPGP key has expired: the keyholder then signs nothing, or has ended."""
-        key = self.all()["openpgp"]
+        key = self._openpgp()
         if _expires_s(key) <= now_s:
             message = f"the OpenPGP key {key['fingerprint']} expired at {key['expires']}; the keyholder needs a new one"
             raise TryLaterError("key-expired", message)
+
+    def _openpgp(self) -> dict[str, Any]:
+        """The last that was seen where there is none: systemd removes the directory once the keyholder has ended."""
+        try:
+            self._openpgp_seen = self.all()["openpgp"]
+        except TryLaterError:
+            if self._openpgp_seen is None:
+                raise
+        return self._openpgp_seen
 
     def check(self, form: str, signed: bytes, signature: bytes) -> str:
         """The id of the published key of `form`; raises `TryLaterError` when `signature` is not by it."""
