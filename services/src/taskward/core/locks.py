@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from taskward.core.space import patiently
+
 STOPPING: Final = b"stopping"
 
 
 def hold(lock_dir: Path, name: str) -> int:
     """Takes the lock `name`; the descriptor holds it until its last copy is closed.
 
-    Locked first, published under its name afterwards: the reaper never sees it unlocked.
+    Locked first, published under its name afterwards: the reaper never sees it unlocked. A full disk is waited for.
     """
     hidden = lock_dir / f".{name}"
-    fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = patiently(lambda: os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.fchmod(fd, 0o644)  # whatever the umask: the claimer looks at it; now that nobody else can lock it
     hidden.rename(lock_dir / name)

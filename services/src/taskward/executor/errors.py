@@ -40,7 +40,7 @@ class EngineFailed(ExecutorError):
 
 
 class EngineExhausted(EngineFailed):
-    """The machine has no processes or no memory left; another time, or another machine, may do."""
+    """The machine has no processes, memory or disk left; another time, or another machine, may do."""
 
 
 class CommandNotStarted(ExecutorError):

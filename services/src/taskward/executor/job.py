@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,14 @@ from taskward.core.poll import until
 from taskward.core.process import is_alive, this_life
 from taskward.core.record import ACTIVE_BEFORE_UPLOAD, Record, Records
 from taskward.core.settings import Settings
+from taskward.core.space import FULL_FOR_S, NO_SPACE, patiently
 from taskward.executor.errors import OwnerAlive
 from taskward.executor.kind import NATIVE, EngineFactory, Kind, kind_of
 from taskward.executor.life import Life
 from taskward.executor.report import tell_death
 from taskward.executor.sweep import clear
 from taskward.executor.task import Task
+from taskward.executor.tasklog import TaskLog
 from taskward.executor.watch import AbortReasons, Termination, Watch
 
 _OWNER_DIES_WITHIN_S: Final = 1.0
@@ -46,9 +48,10 @@ class Executor:
         abort_reasons: AbortReasons,
         engine: EngineFactory | None = None,
         metrics: Metrics | None = None,
+        full_for_s: float = FULL_FOR_S,
     ) -> None:
         self._settings, self._redis, self._abort_reasons, self._engine = settings, redis, abort_reasons, engine
-        self._metrics = metrics or Metrics("executor")
+        self._metrics, self._full_for_s = metrics or Metrics("executor"), full_for_s
         self._records = Records(redis)
 
     def execute(self, task_id: str, run_id: int) -> None:
@@ -66,18 +69,34 @@ class Executor:
             raise OwnerAlive(f"run {run}: {record.owner} works on it")
         logger = log.for_run(_logger, run)
         try:
-            with held(self._settings.layout.proofs, this_life()):
-                self._carry_out(record, logger)
+            with ExitStack() as stack:
+                if task_log := self._log(record, stack, logger):
+                    self._carry_out(record, task_log, logger)
         except PhaseConflict as conflict:
             logger.warning("somebody else has the run", extra={"found": conflict.found})
             return
         self._clean(run, kind_of(record.definition))
 
-    def _carry_out(self, record: Record, logger: log.RunLogger) -> None:
+    def _log(self, record: Record, stack: ExitStack, logger: log.RunLogger) -> TaskLog | None:
+        """The run's log, and proof of life for as long as `stack` lasts; None when the disk stays full: what the run
+        had made is removed, and the queue shall run it again."""
+        run, kind, layout = record.run, kind_of(record.definition), self._settings.layout
+        try:
+            stack.enter_context(held(layout.proofs, this_life()))
+            return patiently(lambda: kind.log.open(layout.log_directory(run)), self._full_for_s)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            text = f"the worker has no room for the task's log: {error.strerror}"
+            logger.error("run given back", extra={"reason": text})
+            self._clean(run, kind)
+            self._records.end(run, ACTIVE_BEFORE_UPLOAD, exception("intermittent-task", text))
+            return None
+
+    def _carry_out(self, record: Record, task_log: TaskLog, logger: log.RunLogger) -> None:
         run = record.run
         termination = Termination()
         kind = kind_of(record.definition)
-        task_log = kind.log.open(self._settings.layout.log_directory(run))
         engine = (self._engine or kind.engine)(run, self._settings)
         task = Task(record, self._settings, self._redis, task_log, engine)
         watch = Watch(

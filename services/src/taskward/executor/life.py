@@ -1,7 +1,6 @@
 """The life of one run in the executor: prepare, run, collect, hand over; each phase is recorded before its work."""
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +8,12 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from taskward.core import locks
 from taskward.core.errors import PhaseConflict
 from taskward.core.outbox import Index, balance
 from taskward.core.outcome import COMPLETED, Outcome, exception, failed
 from taskward.core.process import this_life
+from taskward.core.space import FULL_FOR_S, NO_SPACE, patiently
 from taskward.executor import features, pastlogs
 from taskward.executor.clone import NO_ROOM
 from taskward.executor.collect import open_outbox
@@ -24,8 +25,9 @@ from taskward.executor.mounts.store import Store
 from taskward.executor.pastlogs import KEPT_OF_LOG_BYTES
 from taskward.executor.payload import PayloadRefused
 from taskward.executor.report import tell_problems
+from taskward.executor.room import Need
 from taskward.executor.task import UNREAD, Task
-from taskward.executor.watch import Watch, log_too_large
+from taskward.executor.watch import TICK_S, Watch, log_too_large
 
 _BATCHES_PER_UPLOADER: Final = 4
 
@@ -80,21 +82,23 @@ class Life:
 
     def _collect(self) -> None:
         task = self._task
+        if shortage := self._shortage():
+            task.fail(shortage)  # rather than what fails for lack of room from now on
         for feature in reversed(self._started):
             self._attempt(feature.close)
         killed = self._attempt(task.engine.kill)
         self._attempt(self._cut_log)
         if not killed:
             self._started = [feature for feature in self._started if not feature.publishes]
-        elif shortage := self._shortage():
+        elif shortage := shortage or self._shortage():
             self._make_room(shortage)
         self._move(("preparing", "running", "collecting"), "collecting", task.outcome or COMPLETED)
         for feature in reversed(self._started):
             self._attempt(feature.stop)
         index = self._index()
         outbox = task.layout.outbox(task.run)
-        open_outbox(outbox)
-        index.write(outbox)
+        patiently(lambda: open_outbox(outbox))
+        patiently(lambda: index.write(outbox))
         task.records.fan_out(task.run, self._owner, len(index.batches), task.outcome or COMPLETED)
 
     def retain(self) -> None:
@@ -117,13 +121,28 @@ class Life:
         backing_log.start()
         self._read_payload()
         admit(backing_log)
-        settings, layout = self._task.settings, self._task.layout
-        pastlogs.make_room(layout, self._task.records, settings.executor.required_disk_space_bytes)
-        Store(layout.state_dir).make_room(settings.executor.required_disk_space_bytes, settings.worker.capacity)
+        self._find_room()
         for warning in self._task.engine.prepare():
             self._task.log.warn(warning)
         for other in others:
             self._start(other(self._task))
+
+    def _find_room(self) -> None:
+        """What no task uses makes room. Where there is hardly any, another task may have filled the disk, and be losing
+        its files just now: that is waited for."""
+        layout, settings = self._task.layout, self._task.settings
+        need, patience_s = Need.before(settings.executor), FULL_FOR_S if self._shortage() else 0.0
+        deadline = time.monotonic() + patience_s
+        while True:
+            pastlogs.make_room(layout, self._task.records, need)
+            try:
+                Store(layout.state_dir).make_room(need, settings.worker.capacity)
+                return
+            except TaskEnded:
+                if time.monotonic() >= deadline or sum(map(locks.is_locked, locks.visible(layout.proofs))) <= 1:
+                    raise
+            self._watch.check()
+            time.sleep(TICK_S)
 
     def _read_payload(self) -> None:
         task = self._task
@@ -141,11 +160,12 @@ class Life:
 
     def _shortage(self) -> Outcome | None:
         """Of room on the worker's disk: without any, Redis ends, and nothing of any run can be recorded."""
-        least = self._task.settings.executor.min_free_disk_bytes
-        if shutil.disk_usage(self._task.layout.state_dir).free >= least:
+        lack = Need.always(self._task.settings.executor).shortage(self._task.layout.state_dir)
+        if lack is None:
             return None
+        setting = "min_free_disk_bytes" if lack.unit == "bytes" else "min_free_inodes"
         return failed(
-            f"task aborted - less than {least} bytes were left on the worker's disk ([executor] min_free_disk_bytes); "
+            f"task aborted - less than {lack.least} {lack.unit} were left on the worker's disk ([executor] {setting}); "
             "the task's files were removed"
         )
 
@@ -223,7 +243,7 @@ class Life:
 
 
 def _unable(error: Exception, text: str) -> Outcome:
-    """A machine without processes or memory may have them again soon: the queue runs the task once more."""
-    exhausted = isinstance(error, EngineExhausted) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+    """A machine without processes, memory or disk may have them again soon: the queue runs the task once more."""
+    exhausted = isinstance(error, EngineExhausted) or (isinstance(error, OSError) and error.errno in NO_ROOM | NO_SPACE)
     reason = "intermittent-task" if exhausted else "internal-error"
     return exception(reason, f"the worker could not run the task: {text}")

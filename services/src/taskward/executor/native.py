@@ -13,10 +13,11 @@ from typing import Final
 from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.settings import ExecutorSettings
+from taskward.core.space import NO_SPACE
 from taskward.executor import account, ceiling, litter, processes, spawn
 from taskward.executor.cgroup import Cgroup
 from taskward.executor.engine import Identity, Program, Remains, Usage
-from taskward.executor.errors import EngineFailed
+from taskward.executor.errors import EngineExhausted, EngineFailed
 from taskward.executor.mounts.table import detach_below
 
 _KILL_WITHIN_S: Final = 30.0
@@ -71,7 +72,8 @@ class NativeEngine:
             self._home.mkdir(mode=0o700)
             os.chown(self._home, self.identity.uid, self.identity.gid)
         except OSError as error:
-            raise EngineFailed(f"cannot prepare the task's directory {self._home}: {error.strerror}") from error
+            kind = EngineExhausted if error.errno in NO_SPACE else EngineFailed
+            raise kind(f"cannot prepare the task's directory {self._home}: {error.strerror}") from error
         return tuple(self._warnings())
 
     def start(self, program: Program, log_fd: int) -> spawn.Child:

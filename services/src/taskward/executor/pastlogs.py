@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -12,6 +11,7 @@ from taskward.core.ids import RunId
 from taskward.core.layout import Layout
 from taskward.core.record import Records
 from taskward.executor.litter import remove_tree
+from taskward.executor.room import Need
 from taskward.executor.tasklog import LOG_FILE, unprotect
 from taskward.executor.traces import runs_in
 
@@ -48,9 +48,9 @@ def cut_all(layout: Layout) -> None:
                 os.truncate(log, KEPT_OF_LOG_BYTES)
 
 
-def make_room(layout: Layout, records: Records, required_bytes: int) -> None:
-    """All that are not needed, if less than `required_bytes` is free."""
-    if shutil.disk_usage(layout.state_dir).free >= required_bytes:
+def make_room(layout: Layout, records: Records, need: Need) -> None:
+    """Removes all that are not needed, if there is not as much room as that."""
+    if not need.shortage(layout.state_dir):
         return
     listed = runs_in(layout.logs)  # before Redis is asked, so none of a run that begins now
     past = listed - records.active()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 from taskward.executor.errors import EngineFailed
 from taskward.executor.task import Task

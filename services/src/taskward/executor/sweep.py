@@ -7,7 +7,6 @@ are logs for a while, for their readers.
 
 import logging
 import os
-import shutil
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ from taskward.executor.litter import remove_tree
 from taskward.executor.mounts.store import Store
 from taskward.executor.native import NativeEngine
 from taskward.executor.pastlogs import KEEP_LOGS_S
+from taskward.executor.room import Need
 from taskward.executor.traces import runs_in, runs_of
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class Sweep:
     def relieve(self) -> None:
         """Makes room on a full disk, where Redis cannot run and so cannot be asked which runs are over: while no job
         process lives, none of them goes on here."""
-        least = self._settings.executor.min_free_disk_bytes
-        if shutil.disk_usage(self._layout.state_dir).free >= least:
+        need = Need.always(self._settings.executor)
+        if not need.shortage(self._layout.state_dir):
             return
         if any(map(locks.is_locked, locks.visible(self._layout.proofs))):
             return
         for run in runs_in(self._layout.tasks):
             _logger.warning("removed, since the disk is full", extra={"run": run.key})
             clear(NativeEngine(run, self._layout, self._settings.executor), run)
-        if shutil.disk_usage(self._layout.state_dir).free < least:
+        if need.shortage(self._layout.state_dir):
             pastlogs.cut_all(self._layout)
 
     def now_and_then(self, number: int) -> None:

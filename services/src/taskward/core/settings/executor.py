@@ -20,7 +20,9 @@ class ExecutorSettings:
     Without `pids_limit` a task may have a quarter of the processes that the kernel can have, at most 16384.
     `max_artifacts_bytes` counts all files of a run together, holes of sparse ones included: they are sent, too.
     `required_disk_space_bytes` must be free before a task begins: what earlier tasks left for later ones makes room.
-    A task during which less than `min_free_disk_bytes` is left there is aborted, and loses its files.
+    A task during which less than `min_free_disk_bytes` is left there is aborted, and loses its files. `required_inodes`
+    and `min_free_inodes` are the same for the number of files that the disk can still take, but never more than a
+    quarter and a tenth of all that it can.
     Desktops of tasks are at `rdp_address`, which clients know as `rdp_public_host`, at `rdp_first_port` or the ports
     after it, one for each executor (0: any free port); `rdp_session` is the program of the desktop, and the task's
     environment is kept for `rdp_retention_s` after the task.
@@ -33,6 +35,8 @@ class ExecutorSettings:
     max_artifacts_bytes: int = 100 << 30
     required_disk_space_bytes: int = 1 << 30
     min_free_disk_bytes: int = 128 << 20
+    required_inodes: int = 10_000
+    min_free_inodes: int = 1000
     max_download_bytes: int = 100 << 30
     max_unpacked_bytes: int = 100 << 30
     max_unpacked_entries: int = 5_000_000

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.executor.docker.front import Front
 from taskward.executor.docker.network import Network
 from taskward.executor.task import Task

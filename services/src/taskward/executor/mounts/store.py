@@ -1,7 +1,6 @@
 """Everything that outlives a task because of mounts: four shelves, kept in order and within the disk's room."""
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from taskward.core.outcome import exception
 from taskward.executor.errors import TaskEnded
 from taskward.executor.mounts import table
 from taskward.executor.mounts.shelf import Item, Shelf
+from taskward.executor.room import Need
 
 _logger = logging.getLogger(__name__)
 
@@ -35,33 +35,32 @@ class Store:
                     item.close()
             shelf.empty_trash()
 
-    def make_room(self, required_bytes: int, most_of_a_name: int) -> None:
+    def make_room(self, need: Need, most_of_a_name: int) -> None:
         """Deletes what was used longest ago, downloads first and caches last, until so much is free.
 
         Args:
-            required_bytes: what a task must find; 0 for any amount.
+            need: what a task must find.
             most_of_a_name: how many caches of one name are kept that nobody uses.
 
         Raises:
             TaskEnded: nothing is left to delete, and it is still not enough.
         """
         self._trim(most_of_a_name)
-        if self._free_bytes() >= required_bytes:
+        if not need.shortage(self._state_dir):
             return
         for shelf in self._shelves:
             shelf.empty_trash()
             for item in _oldest_first(shelf):
-                if self._free_bytes() >= required_bytes:
+                if not need.shortage(self._state_dir):
                     item.close()
                     return
                 _logger.info("making room", extra={"path": str(item.directory)})
                 _discard(item)
                 shelf.empty_trash()
-        free_bytes = self._free_bytes()
-        if free_bytes < required_bytes:
+        if lack := need.shortage(self._state_dir):
             text = (
-                f"not able to free up enough disk space - require {required_bytes} bytes, but only have {free_bytes} "
-                "bytes - and nothing left to delete"
+                f"not able to free up enough disk space - require {lack.least} {lack.unit}, but only have {lack.free} "
+                f"{lack.unit} - and nothing left to delete"
             )
             raise TaskEnded(exception("resource-unavailable", text))
 
@@ -75,10 +74,6 @@ class Store:
                     item = shelf.take(name)
                     if item is not None:
                         _discard(item)
-
-    def _free_bytes(self) -> int:
-        found = os.statvfs(self._state_dir)
-        return found.f_bavail * found.f_frsize
 
 
 def _oldest_first(shelf: Shelf) -> Iterator[Item]:
