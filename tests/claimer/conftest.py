@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import slugid
 import taskcluster
-from redis import Redis
 
 from simulators.devcluster import DevCluster
 from simulators.redis import RedisServer
@@ -73,7 +72,7 @@ class Rig:
     worker: WorkerSettings
 
     def __post_init__(self) -> None:
-        self.redis: Redis = self.server.client("claimer")
+        self.redis = self.server.linked("claimer")
         self.records = Records(self.redis)
         self.everyone = Records(self.server.client("admin"))
         self.taskcluster = Taskcluster(self.cluster.root_url, give_up_after_s=2)

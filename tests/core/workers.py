@@ -66,7 +66,7 @@ class Workers:
 
     def reaper(self) -> Reaper:
         locks = {queue: self.locks(queue.name) for queue in (EXECUTE, UPLOAD)}
-        return Reaper(self.server.client("claimer"), locks)
+        return Reaper(self.server.linked("claimer"), locks)
 
     def end(self) -> None:
         for process in self.started:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from executor.bench import Bench, JobProcess, shell
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 from taskward.executor import collect
 from taskward.executor.plan import Plan

@@ -46,7 +46,7 @@ class Deployed:
         ):
             path.parent.mkdir(parents=True)
             path.symlink_to(target)
-        self._reaper = Reaper(server.client("claimer"), {EXECUTE: layout.locks("execute")})
+        self._reaper = Reaper(server.linked("claimer"), {EXECUTE: layout.locks("execute")})
 
     def start(self) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "taskward.executor", "--config", str(self._config)]

@@ -15,6 +15,7 @@ from simulators.patience import until
 from taskward.core.acl import ROLES, write_acl
 from taskward.core.address import RedisAddress
 from taskward.core.connection import connect, load_functions
+from taskward.core.linked import Linked
 from taskward.core.redis_server import configuration, find_server
 
 _READY_WITHIN_S: Final = 10.0
@@ -32,6 +33,7 @@ class RedisServer:
         self.socket = self._directory / "redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Redis] = []
+        self._linked: list[Linked] = []
         passwords = {role: self._password_file(role) for role in (*ROLES, "admin")}
         write_acl(self._directory / "users.acl", passwords)
         text = configuration(self._directory, self.socket, self._directory / "users.acl")
@@ -45,6 +47,11 @@ class RedisServer:
         """A connected client with the rights of `role`; closed with the server."""
         self._clients.append(connect(self.address(role)))
         return self._clients[-1]
+
+    def linked(self, role: str) -> Linked:
+        """The same without redis-py."""
+        self._linked.append(Linked(self.address(role)))
+        return self._linked[-1]
 
     def start(self) -> None:
         """Starts it on the data of its last life; returns when it answers and has the functions."""
@@ -81,6 +88,8 @@ class RedisServer:
     ) -> None:
         for client in self._clients:
             client.close()
+        for linked in self._linked:
+            linked.close()
         self.kill()
         shutil.rmtree(self._directory)
 

@@ -10,7 +10,7 @@ from uploader.site import BACKING, Site, UploaderProcess
 
 def sweep_until_uploaded(site: Site, timeout_s: float = 15.0) -> None:
     """What the reaper does each second."""
-    reaper = Reaper(site.server.client("claimer"), {UPLOAD: site.layout.locks("upload")})
+    reaper = Reaper(site.server.linked("claimer"), {UPLOAD: site.layout.locks("upload")})
 
     def uploaded() -> bool:
         reaper.sweep()

@@ -21,9 +21,9 @@ from taskward.claimer.resolve import Resolver
 from taskward.claimer.slots import Slots
 from taskward.core import log
 from taskward.core.clock import utc_now
-from taskward.core.connection import connect
 from taskward.core.errors import ConfigurationError
 from taskward.core.jobs import EXECUTE, QUEUES
+from taskward.core.linked import Linked
 from taskward.core.locks import available
 from taskward.core.metrics import Metrics
 from taskward.core.outcome import exception
@@ -57,7 +57,7 @@ class Claimer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stopping, self.ended, self.wake = threading.Event(), threading.Event(), threading.Event()
-        redis = connect(settings.redis("claimer"))
+        redis = Linked(settings.redis("claimer"))
         metrics = Metrics.of_process("claimer", settings.layout.state_dir)
         self.records = Records(redis)
         wanted = settings.taskcluster

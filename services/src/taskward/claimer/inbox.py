@@ -6,14 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from redis import Redis
-from redis.exceptions import ResponseError
-
 from taskward.claimer.resolve import Resolver
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import Commands, text
 from taskward.core.errors import Unreachable
 from taskward.core.ids import RunId
+from taskward.core.link import Refusal
 from taskward.core.record import Records
 
 WAIT_S: Final = 1
@@ -25,7 +23,7 @@ _logger = logging.getLogger(__name__)
 class Inbox:
     """Attends to one run at a time per run, to several runs at once."""
 
-    def __init__(self, redis: Redis, records: Records, resolver: Resolver, freed: Callable[[], None]) -> None:
+    def __init__(self, redis: Commands, records: Records, resolver: Resolver, freed: Callable[[], None]) -> None:
         self._redis, self._records, self._resolver, self._freed = redis, records, resolver, freed
         self._in_hand: set[tuple[RunId, bool]] = set()
         self._again: set[tuple[RunId, bool]] = set()
@@ -50,7 +48,7 @@ class Inbox:
             return RunId.parse(text(popped[1])) if popped else None
         except ValueError as error:
             _logger.error("the inbox names no run", extra={"error": str(error)})
-        except ResponseError as error:
+        except Refusal as error:
             _logger.error("the inbox is no list; it is emptied", extra={"error": str(error)})
             self._redis.delete(keys.INBOX)
         return None

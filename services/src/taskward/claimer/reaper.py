@@ -18,12 +18,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from redis import Redis
-from redis.exceptions import ResponseError
-
-from taskward.core.connection import text
+from taskward.core.commands import Commands, text
 from taskward.core.ids import RunId
 from taskward.core.jobs import Queue
+from taskward.core.link import Refusal
 from taskward.core.locks import is_locked, visible
 from taskward.core.metrics import Metrics
 from taskward.core.outcome import exception
@@ -41,7 +39,7 @@ _logger = logging.getLogger(__name__)
 class Reaper:
     """Looks once over all queues; idempotent, and safe beside living workers."""
 
-    def __init__(self, redis: Redis, locks: dict[Queue, Path], metrics: Metrics | None = None) -> None:
+    def __init__(self, redis: Commands, locks: dict[Queue, Path], metrics: Metrics | None = None) -> None:
         self._redis, self._records, self._locks = redis, Records(redis), locks
         self._metrics = metrics or Metrics("claimer")
         self._waiting: dict[tuple[str, str], float] = {}
@@ -55,7 +53,7 @@ class Reaper:
             try:
                 self._orphans(queue, lock_dir)
                 self._given_up(queue)
-            except (ResponseError, ValueError) as error:
+            except (Refusal, ValueError) as error:
                 _logger.error("the queue cannot be read", extra={"queue": queue.name, "error": str(error)})
 
     def _orphans(self, queue: Queue, lock_dir: Path) -> None:

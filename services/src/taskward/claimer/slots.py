@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from redis import Redis
-
 from taskward.core import keys
+from taskward.core.commands import Commands
 from taskward.core.jobs import EXECUTE
 from taskward.core.layout import Layout
 from taskward.core.locks import available
@@ -21,7 +20,7 @@ class Slots:
     An executor that keeps a run for a person to look around takes none either.
     """
 
-    def __init__(self, redis: Redis, records: Records, layout: Layout, capacity: int) -> None:
+    def __init__(self, redis: Commands, records: Records, layout: Layout, capacity: int) -> None:
         self._redis, self._records, self._capacity = redis, records, capacity
         self._layout = layout
         self._locks: Path = layout.locks(EXECUTE.name)

@@ -14,7 +14,7 @@ from taskward.cli import options, places, supervision
 from taskward.cli.errors import Forbidden, Unavailable
 from taskward.cli.redisview import View, quick
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.poll import until
 from taskward.core.settings import Settings
 

@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 from taskward.core import keys
 from taskward.core.address import RedisAddress
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 from taskward.core.jobs import QUEUES
 from taskward.core.record import Records

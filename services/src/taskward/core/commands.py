@@ -3,6 +3,11 @@
 from typing import Any, Protocol
 
 
+def text(value: object) -> str:
+    """A string out of what Redis answered (bytes, or nothing)."""
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
 class Commands(Protocol):
     """Spelt and answered as redis-py does; thread-safe. Keys and values come back as bytes."""
 

@@ -47,8 +47,3 @@ def load_functions(redis: Redis) -> None:
         ResponseError: the server refused the library.
     """
     redis.function_load((Path(__file__).parent / "functions.lua").read_text(), replace=True)
-
-
-def text(value: object) -> str:
-    """A string out of what Redis answered (bytes, or nothing)."""
-    return value.decode() if isinstance(value, bytes) else str(value or "")

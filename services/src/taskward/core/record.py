@@ -21,11 +21,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
-from redis import Redis
-
 from taskward.core import keys
 from taskward.core.clock import format_time, parse_time
-from taskward.core.connection import text
+from taskward.core.commands import Commands, text
 from taskward.core.errors import PhaseConflict
 from taskward.core.ids import RunId
 from taskward.core.jobs import UPLOAD, Job
@@ -145,7 +143,7 @@ def _references(told: Mapping[str, str]) -> Iterator[Reference]:
 class Records:
     """All run records; every method is safe to call twice and from several processes at once."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._redis = redis
 
     def active(self) -> frozenset[RunId]:

@@ -7,7 +7,7 @@ from typing import Final
 from redis import Redis
 
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 from taskward.core.taskcluster import Credentials
 from taskward.uploader.content import Body, Digest, Send

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 from redis import Redis
 
 from taskward.core import keys
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 
 Storage = Literal["s3", "object", "error", "link", "none"]

@@ -11,7 +11,7 @@ from typing import Final
 
 from redis import Redis
 
-from taskward.core.connection import text
+from taskward.core.commands import text
 from taskward.core.ids import RunId
 from taskward.core.jobs import UPLOAD
 
