@@ -17,13 +17,14 @@ from .conftest import WriteConfig
 
 
 class Starting(DevWorker):
-    """Somebody presses Ctrl-C while it is being started."""
+    """Somebody presses Ctrl-C, or closes the terminal, while it is being started."""
 
+    signal = signal.SIGINT
     starts = 0
     stops = 0
 
     def start(self) -> tuple[Process, ...]:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), self.signal)
         self.starts += 1
         return ()
 
@@ -34,7 +35,7 @@ class Starting(DevWorker):
 
 @pytest.fixture
 def worker(place: Path, write_config: WriteConfig) -> Iterator[Starting]:
-    usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     found = Starting(place)
     write_config().rename(found.config)
     yield found
@@ -42,7 +43,9 @@ def worker(place: Path, write_config: WriteConfig) -> Iterator[Starting]:
         signal.signal(each, handler)
 
 
-def test_interrupt_during_the_start_is_heard_and_leaves_nothing(worker: Starting, place: Path) -> None:
+@pytest.mark.parametrize("heard", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_end_during_the_start_is_heard_and_leaves_nothing(worker: Starting, place: Path, heard: signal.Signals) -> None:
+    worker.signal = heard
     (place / "devcluster").mkdir()
     access = {"rootUrl": "http://127.0.0.1:9", "clientId": "root", "accessToken": "secret"}
     (place / "devcluster/devcluster.json").write_text(json.dumps(access))

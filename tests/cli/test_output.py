@@ -37,11 +37,18 @@ def test_reader_that_has_gone_is_no_news() -> None:
     assert (done.returncode, done.stderr) == (74, "")
 
 
-@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_closed_descriptors_are_no_fault_and_given_to_no_file(closed: str) -> None:
     argv = ["/bin/sh", "-c", f'"$@" {closed}', "sh", *TASKWARD, "schema"]
     done = _run(argv, subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_standard_input_is_an_empty_one(place: Path) -> None:
+    (place / "key").write_text("no key")
+    words = ["keys", "encrypt-env", "--name", "A", "--key", str(place / "key")]
+    done = _run(["/bin/sh", "-c", '"$@" <&-', "sh", *TASKWARD, *words], subprocess.PIPE)
+    assert (done.returncode, "holds 0 OpenPGP keys" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

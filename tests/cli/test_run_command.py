@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,7 @@ def test_artifact_that_its_encoding_says_is_not_whole_is_not_saved(tmp_path: Pat
 @pytest.mark.parametrize(
     ("encoding", "body", "content"),
     [("gzip", ZIPPED, RANDOM), ("GZIP", ZIPPED + ZIPPED, RANDOM * 2), ("br", SMALL, RANDOM), ("gzip", b"", b""),
+     ("deflate", zlib.compress(RANDOM), RANDOM),
      ("br", b"", b""), ("identity", ZIPPED, ZIPPED), ("aws-chunked", b"1", b"1"),
      ("br, gzip", gzip.compress(SMALL), RANDOM), ("gzip", gzip.compress(bytes(9 << 20)), bytes(9 << 20))],
 )  # fmt: skip

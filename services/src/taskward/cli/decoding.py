@@ -13,7 +13,7 @@ PIECE_BYTES: Final = 1 << 20
 ACCEPTED: Final = "gzip, br"
 """For the field of that name: all that is undone here."""
 
-_GZIP: Final = 16 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
 class BrokenEncoding(Exception):
@@ -31,19 +31,19 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     yield from pieces
 
 
-def _gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """RFC 1952, of any number of members."""
+def _inflating(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """RFC 1952 (gzip), of any number of members, or 1950 (what HTTP calls deflate)."""
     member = None
     for piece in pieces:
         rest = piece
         while rest:
-            member = member or zlib.decompressobj(_GZIP)
+            member = member or zlib.decompressobj(_GZIP_OR_ZLIB)
             yield _inflated(member, rest)
             rest = member.unconsumed_tail or member.unused_data
             member = None if member.eof else member
     while member and not member.eof:
         if not (last := _inflated(member, b"")):
-            raise BrokenEncoding("its gzip data is cut off")
+            raise BrokenEncoding("its compressed data is cut off")
         yield last
 
 
@@ -51,7 +51,7 @@ def _inflated(member: "zlib._Decompress", data: bytes) -> bytes:
     try:
         return member.decompress(data, PIECE_BYTES)
     except zlib.error as error:
-        raise BrokenEncoding(f"its gzip data is damaged: {error}") from error
+        raise BrokenEncoding(f"its compressed data is damaged: {error}") from error
 
 
 def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -72,7 +72,8 @@ def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 _DECODERS: Final[Mapping[str, Callable[[Iterable[bytes]], Iterator[bytes]]]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
+    "gzip": _inflating,
+    "x-gzip": _inflating,
+    "deflate": _inflating,
     "br": _brotli,
 }

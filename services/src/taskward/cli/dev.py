@@ -84,10 +84,11 @@ def _tell(worker: DevWorker, first: str) -> None:
 
 
 def _stay(worker: DevWorker) -> None:
-    """Until Ctrl-C or SIGTERM, heard from the beginning, or until the output is lost; then nothing of it is left."""
+    """Until Ctrl-C, SIGTERM, or the end of terminal or output, from the beginning; then nothing of it is left."""
     asked = threading.Event()
-    for sig in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sig, lambda *_: asked.set())
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sig) != signal.SIG_IGN:  # nohup
+            signal.signal(sig, lambda *_: asked.set())
     first = _started(worker)
     try:
         _tell(worker, first)

@@ -46,12 +46,15 @@ class _Descriptor(io.FileIO):
 
 
 def guard() -> None:
-    """Makes both raise `OutputLost`; one that is closed becomes /dev/null, before a file or socket gets its number."""
+    """Makes both raise `OutputLost`. What is closed, standard input too, becomes /dev/null before a file or socket gets
+    its number.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = _guarded(sys.stdout, 1), _guarded(sys.stderr, 2)
 
 
