@@ -41,8 +41,7 @@ def config(directory: Path, authority: Authority, keyholder: Service, taskcluste
 def address(config: Path, authority: Authority) -> Iterator[TlsAddress]:
     """A running signer, as the worker `worker.example` calls it."""
     port = _port_of(config)
-    with processes.signer_on_port(config, port) as service:
-        assert f"listening at https://127.0.0.1:{port}" in service.log.read_text()
+    with processes.signer_on_port(config, port):
         yield TlsAddress("127.0.0.1", port, authority.file, *authority.issue("worker", "worker.example"))
 
 
@@ -124,6 +123,9 @@ def test_the_signers_own_certificate_is_for_its_health_check_only(address: TlsAd
     own = _certified(address, Path(table["certificate_file"]), Path(table["key_file"]))
     first_lines = {path: _get(own, address.port, path)[:12] for path in ("/healthz", "/metrics", "/v1/keys")}
     assert first_lines == {"/healthz": b"HTTP/1.1 200", "/metrics": b"HTTP/1.1 200", "/v1/keys": b"HTTP/1.1 403"}
+    log = (config.parent / "taskward.signer.log").read_text()
+    assert f"listening at https://127.0.0.1:{address.port}" in log
+    assert "http://" not in log
 
 
 def test_a_renewed_certificate_is_used_at_once_and_a_broken_one_is_not(

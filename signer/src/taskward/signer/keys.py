@@ -110,11 +110,13 @@ class PublicKeys:
     def _openpgp(self) -> dict[str, Any]:
         """The last that was seen where there is none: systemd removes the directory once the keyholder has ended."""
         try:
-            self._openpgp_seen = self.all()["openpgp"]
+            key: dict[str, Any] = self.all()["openpgp"]
         except TryLaterError:
             if self._openpgp_seen is None:
                 raise
-        return self._openpgp_seen
+            return self._openpgp_seen
+        self._openpgp_seen = key
+        return key
 
     def check(self, form: str, signed: bytes, signature: bytes) -> str:
         """The id of the published key of `form`; raises `TryLaterError` when `signature` is not by it."""
