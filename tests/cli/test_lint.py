@@ -156,7 +156,7 @@ def test_what_may_be_meant_otherwise_is_noted_and_no_problem() -> None:
     ok, log, name = plain.stdout.splitlines()
     assert ok == "-: ok"
     assert log.startswith("-: note: payload.features.backingLog: is off")
-    assert name.startswith("-: note: payload.artifacts.0: nobody can fetch 'public/100%'")
+    assert name.startswith("-: note: payload.artifacts.0: readers may fail to fetch 'public/100%'")
     (result,) = json.loads(as_json.stdout)
     assert (result["ok"], result["problems"]) == (True, [])
     assert [each["where"] for each in result["notes"]] == ["payload.features.backingLog", "payload.artifacts.0"]

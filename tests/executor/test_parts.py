@@ -1,5 +1,8 @@
 """Small parts: durations, content, names, control group mounts."""
 
+import fcntl
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from taskward.executor.content import content_encoding, content_type
 from taskward.executor.duration import go_duration
 from taskward.executor.names import obstacle, refusal, shown
 from taskward.executor.payload_artifacts import ArtifactRequest
+from taskward.executor.watch import readable
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,18 @@ from taskward.executor.payload_artifacts import ArtifactRequest
 )
 def test_durations_are_written_as_go_writes_them(seconds: float, text: str) -> None:
     assert go_duration(seconds) == text
+
+
+def test_a_descriptor_of_any_number_can_be_waited_for() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    ours, theirs = os.pipe()
+    with open(ours, "rb"), open(fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1500), "rb") as far:
+        assert far.fileno() >= 1500
+        assert not readable(far, 0)
+        os.close(theirs)
+        assert readable(far, 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def request_for(**more: Any) -> ArtifactRequest:
@@ -93,7 +109,7 @@ def test_characters_that_cannot_be_seen_are_told(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", ["public/100%", "public/a%20b", "public/a//b"])
 def test_names_that_readers_cannot_fetch(name: str) -> None:
     assert refusal(name) == ""
-    assert "404" in obstacle(name)
+    assert "does not escape" in obstacle(name)
     assert obstacle(f"private/{name}") == obstacle("public/a/b c?d#e") == ""
 
 

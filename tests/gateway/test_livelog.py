@@ -136,6 +136,14 @@ def test_head_tells_what_get_would_answer(gateway: Gateway) -> None:
     assert gateway.answer(f"/log/{log.token}", method="HEAD")[1]["content-length"] == "10"
 
 
+def test_a_head_of_a_log_that_goes_on_tells_no_length(gateway: Gateway) -> None:
+    log = gateway.log()
+    log.write(b"0123456789")
+    status, headers, _ = gateway.answer(f"/log/{log.token}", method="HEAD")
+    assert status == 200
+    assert "content-length" not in headers
+
+
 def test_preflight_allows_range_from_anywhere(gateway: Gateway) -> None:
     status, headers, _ = gateway.answer("/log/any", method="OPTIONS", Origin="https://ui.example")
     assert (status, headers["access-control-allow-headers"]) == (204, "Range")

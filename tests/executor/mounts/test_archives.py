@@ -85,7 +85,19 @@ def test_a_truncated_file_fails_the_task(mounting: Bench, web: Web, form: str) -
 
     result = mounting.run(shell("ls f"), mounts=[{"file": "f", "format": form, "content": {"url": url}}])
 
+    assert_failed(result, f"Could not decompress {form} file ")
+
+
+def test_of_several_files_the_one_that_cannot_be_decompressed_is_named(mounting: Bench, web: Web) -> None:
+    good, bad = web.page("/good", COMPRESSORS["gz"](b"good")), web.page("/bad", b"this is not compressed")
+
+    files = [{"file": name, "format": "gz", "content": {"url": url}} for name, url in (("a", good), ("b", bad))]
+    result = mounting.run(shell("ls"), mounts=files)
+
     assert_failed(result)
+    (line,) = [line for line in result.log.splitlines() if "Could not decompress" in line]
+    assert f"(url {bad}) to '" in line
+    assert line.endswith("/b': it is not of format gz")
 
 
 @pytest.mark.parametrize("form", [*ARCHIVES])

@@ -1,7 +1,6 @@
 """Processes beside the job process: forked from it for what must go on while it waits, and gone when it is."""
 
 import os
-import select
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 from taskward.core.process import die_with_parent
 from taskward.executor.clone import fork_patiently
 from taskward.executor.spawn import Child
+from taskward.executor.watch import readable
 
 _STOPS_WITHIN_S: Final = 5.0
 
@@ -36,7 +36,7 @@ def companion(function: Callable[[], None], *closed: int) -> Child:
 
 def see_off(process: Child) -> None:
     """Waits for the end of a companion that was told to end; one that takes too long is killed."""
-    if not select.select([process], [], [], _STOPS_WITHIN_S)[0]:
+    if not readable(process, _STOPS_WITHIN_S):
         os.kill(process.pid, signal.SIGKILL)
-        select.select([process], [], [])
+        readable(process)
     process.ended()

@@ -26,12 +26,17 @@ def refusal(name: str) -> str:
 
 
 def obstacle(name: str) -> str:
-    """Why readers cannot fetch an artifact of that name, though the queue bears it; empty if they can.
+    """Why readers may fail to fetch an artifact of that name, though the queue bears it; empty if none does.
 
-    The queue leads readers of public artifacts to a URL in S3 in which it has not escaped the name.
+    The queue has not escaped the name in the URL in S3 that it tells readers of public artifacts: ``%41`` and ``//`` lead
+    elsewhere (404), and a lone ``%``, which redirects bear, is no URL to readers that were told it in JSON.
     """
     found = next((part for part in ("%", "//") if part in name), "")
-    return f"Taskcluster answers 404 for public names with '{found}'" if found and name.startswith("public/") else ""
+    return (
+        f"the queue does not escape '{found}' in its links to public names"
+        if found and name.startswith("public/")
+        else ""
+    )
 
 
 def namespace_refusal(name: str) -> str:

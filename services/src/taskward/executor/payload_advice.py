@@ -30,7 +30,7 @@ def notes(payload: Payload) -> Iterator[str]:
         yield _BRIEF_LOG
     for where, name in _kept(payload):
         if why := names.obstacle(name):
-            yield f"{where}: nobody can fetch '{names.shown(name)}': {why}"
+            yield f"{where}: readers may fail to fetch '{names.shown(name)}': {why}"
 
 
 def _kept(payload: Payload) -> Iterator[tuple[str, str]]:

@@ -116,7 +116,7 @@ class Plan:
         self._names[name] = entry
         self.entries.append(entry)
         if entry.file and (why := names.obstacle(name)):
-            self.log.warn(f"artifact {name} is uploaded, but nobody can fetch it: {why}; give it another name")
+            self.log.warn(f"artifact {name} is uploaded, but readers may fail to fetch it: {why}; give it another name")
         if entry.reason and entry.reason != "" and not request.optional:
             self.report(entry, found.path)
 

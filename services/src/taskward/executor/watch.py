@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Collection
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -29,6 +29,21 @@ WORKER_SHUTDOWN: Final = "worker-shutdown"
 TIMED_OUT: Final = "task aborted - max run time exceeded"
 
 _logger = logging.getLogger(__name__)
+
+
+class File(Protocol):
+    """What has a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+
+def readable(file: File, within_s: float | None = None) -> bool:
+    """Whether `file`, of whatever number, has become readable within that time; None: wait until it is."""
+    poll = select.poll()
+    poll.register(file.fileno(), select.POLLIN)
+    return bool(poll.poll(None if within_s is None else within_s * 1000))
 
 
 class Termination:

@@ -39,6 +39,7 @@ def blueprint(logs_dir: Path, registry: Registry, follower: Follower) -> Bluepri
         wanted = _wanted(logs_dir, parts)
         answer = Response(status=206 if wanted.content_range else 200, content_type="text/plain; charset=utf-8")
         answer.headers.update(_headers(wanted))
+        answer.automatically_set_content_length = False  # a HEAD's answer has no body, and tells the length of a GET's
         if request.method == "GET" and wanted.length_bytes != 0:
             follower.check_room()
             chunked = wanted.length_bytes is None and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1"

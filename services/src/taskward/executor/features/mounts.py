@@ -132,4 +132,11 @@ def _file(site: Site, downloads: Downloads, mount: FileMount, place: str) -> Non
             site.say(f"Decompressing {mount.format} file {content.place} to '{place}'")
         else:
             site.say(f"Copying file '{content.place}' to '{place}'")
-        site.porter.ask("file", content.fd, place=place, **site.unpacking(mount.format))
+        try:
+            site.porter.ask("file", content.fd, place=place, **site.unpacking(mount.format))
+        except MountFailed as error:
+            verb = f"decompress {mount.format}" if mount.format else "copy"
+            text = error.outcome.message.removeprefix("[mounts] ")
+            raise MountFailed(
+                f"Could not {verb} file {content.place} ({mount.content}) to '{place}': {text}"
+            ) from error

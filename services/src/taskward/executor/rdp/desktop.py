@@ -1,7 +1,6 @@
 """Starts the servers of one desktop and a session in it, with the task's rights."""
 
 import os
-import select
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from taskward.executor.environment import PATH
 from taskward.executor.errors import CommandNotStarted, EngineFailed
 from taskward.executor.rdp.relay import hand_over, relay
 from taskward.executor.rdp.site import Site
+from taskward.executor.watch import readable
 
 SERVERS: Final = {"Xvnc": "tigervnc-standalone-server", "xrdp": "xrdp"}
 """Program → Debian's package."""
@@ -99,7 +99,7 @@ class Desktop:
                 process = self._start_server(argv, log.fileno(), {0: self.inner.fileno(), _DISPLAY_FD: tells})
             finally:
                 os.close(tells)
-            if select.select([stream], [], [], _STARTS_WITHIN_S)[0] and (number := stream.readline().strip()):
+            if readable(stream, _STARTS_WITHIN_S) and (number := stream.readline().strip()):
                 return f":{int(number)}", process
             log.seek(0)
             raise _not_started("Xvnc", log.read(10_000).decode(errors="replace"))
