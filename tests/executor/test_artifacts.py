@@ -130,8 +130,8 @@ def test_a_name_that_readers_cannot_fetch_is_told(bench: Bench) -> None:
     assert result.outcome.succeeded
     assert [*result.entries] == ["public/100%", "private/100%"]
     assert [line.partition("] ")[2] for line in result.log.splitlines() if "fail to fetch" in line] == [
-        "artifact public/100% is uploaded, but readers may fail to fetch it: the queue does not escape '%' in its links "
-        "to public names; give it another name"
+        "artifact public/100% is uploaded, but readers may fail to fetch it: the queue does not escape '%' in its "
+        "links to public names; give it another name"
     ]
 
 

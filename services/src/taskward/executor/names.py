@@ -28,15 +28,12 @@ def refusal(name: str) -> str:
 def obstacle(name: str) -> str:
     """Why readers may fail to fetch an artifact of that name, though the queue bears it; empty if none does.
 
-    The queue has not escaped the name in the URL in S3 that it tells readers of public artifacts: ``%41`` and ``//`` lead
-    elsewhere (404), and a lone ``%``, which redirects bear, is no URL to readers that were told it in JSON.
+    The queue has not escaped the name in the URL in S3 that it tells readers of public artifacts: ``%41`` and ``//``
+    lead elsewhere (404), and a lone ``%``, which redirects bear, is no URL to readers that were told it in JSON.
     """
     found = next((part for part in ("%", "//") if part in name), "")
-    return (
-        f"the queue does not escape '{found}' in its links to public names"
-        if found and name.startswith("public/")
-        else ""
-    )
+    told = f"the queue does not escape '{found}' in its links to public names"
+    return told if found and name.startswith("public/") else ""
 
 
 def namespace_refusal(name: str) -> str:

@@ -135,8 +135,5 @@ def _file(site: Site, downloads: Downloads, mount: FileMount, place: str) -> Non
         try:
             site.porter.ask("file", content.fd, place=place, **site.unpacking(mount.format))
         except MountFailed as error:
-            verb = f"decompress {mount.format}" if mount.format else "copy"
-            text = error.outcome.message.removeprefix("[mounts] ")
-            raise MountFailed(
-                f"Could not {verb} file {content.place} ({mount.content}) to '{place}': {text}"
-            ) from error
+            what = f"{f'decompress {mount.format}' if mount.format else 'copy'} file {content.place} ({mount.content})"
+            raise MountFailed(f"Could not {what} to '{place}': {str(error).removeprefix('[mounts] ')}") from error
