@@ -4,6 +4,7 @@ Exits 0 after SIGTERM or SIGINT, 78 when the configuration or the audit log need
 """
 
 import logging
+import signal
 import socket
 import sys
 from contextlib import AbstractContextManager
@@ -39,6 +40,11 @@ class _ServerLog(_Logger):  # type: ignore[misc]  # see above
         self.error_log.propagate = True
 
 
+def _forked(_arbiter: object, _worker: object) -> None:
+    """The worker has the arbiter's handler until it sets its own, which would lose a SIGTERM: 30 s until the end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Builds the application in the worker process: neither SQLite nor locks survive a fork."""
 
@@ -55,6 +61,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": _GRACE_S,
             "forwarded_allow_ips": "",
             "proc_name": "taskward-signer",
+            "post_fork": _forked,
             "logger_class": _ServerLog,
             "loglevel": "warning",  # where it listens we know better: it takes our TLS for none
         }

@@ -10,7 +10,7 @@ Start it with ``python -m taskward.signer.keyholder --config FILE``. Its section
     socket_mode = "0660"                               # optional
     socket_group = "tw-signer"                         # optional
     openpgp_algorithm = "ed25519"                      # optional; or "rsa2048", "rsa4096"
-    openpgp_expires_days = 730                         # optional
+    openpgp_expires_days = 730                         # optional; afterwards the keyholder ends, and nothing is signed
     user_id = "taskward chain of trust"                # optional; "Name" or "Name <mail@example.com>"
 
 Private files (a missing one is made at the start; to change a key, move it away and start again):

@@ -1,6 +1,7 @@
 """``python -m taskward.signer.keyholder --config FILE``.
 
-Exits 0 after SIGTERM or SIGINT, 78 when the configuration or a key needs fixing.
+Exits 0 after SIGTERM or SIGINT, 78 when the configuration or a key needs fixing: at the start, or later, when a key
+has expired or signs no more.
 """
 
 import logging
