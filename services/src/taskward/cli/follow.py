@@ -19,7 +19,7 @@ _CHUNK_BYTES: Final = 64 << 10
 _TIMEOUT_S: Final = (10, 60)
 _FIRST_POLL_S: Final = 0.1
 _LONGEST_POLL_S: Final = 2.0
-_PAUSES_S: Final = (0.1, 1.0, 5.0)
+_PAUSES_S: Final = (0.0, 0.1, 1.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class LogFollower:
     def _rest(self) -> Iterator[bytes]:
         """The end of the log of a run that is resolved."""
         for pause_s in _PAUSES_S:
+            time.sleep(pause_s)
             if (yield from self._more(BACKING_LOG, resolved=True)):
                 return
-            time.sleep(pause_s)
         self._insistence.tell("the end of the log cannot be had")
 
     def _more(self, name: str, *, resolved: bool = False) -> Generator[bytes, None, bool]:

@@ -26,13 +26,9 @@ class OutputLost(Exception):
         """
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.descriptor)
-        if self.reason != errno.EPIPE or self.notes:
-            click.echo("; ".join((f"Error: {self}", *self.notes)), err=True)
-
-    @property
-    def notes(self) -> list[str]:
-        """What `add_note` was told."""
-        return getattr(self, "__notes__", [])
+        notes: list[str] = getattr(self, "__notes__", [])
+        if self.reason != errno.EPIPE or notes:
+            click.echo("; ".join((f"Error: {self}", *notes)), err=True)
 
 
 class _Descriptor(io.FileIO):
@@ -53,7 +49,7 @@ def guard() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = _guarded(sys.stdout, 1), _guarded(sys.stderr, 2)
 
