@@ -24,6 +24,7 @@ from cli.verify.downloads import (
     resign,
     stranger_s,
 )
+from signer import processes
 from taskward.cli.verify_claims import VerificationError
 from taskward.cli.verify_signatures import imported_key, open_clear_signed
 
@@ -145,6 +146,28 @@ def test_an_armor_line_in_a_signed_text_is_good_only_as_gpg_escapes_it(signed: P
         for escaped in (b"- -----BEGIN", b"- -----END"):
             with pytest.raises(VerificationError, match="not exactly one clear-signed message"):
                 open_clear_signed(done.stdout.replace(escaped, escaped[2:]), key)
+
+
+def test_what_a_key_signed_is_good_after_its_expiry_only_once_that_is_extended(tmp_path: Path) -> None:
+    with processes.short_directory() as home:
+        gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", ""]
+
+        def told(*words: str, text: bytes = b"") -> bytes:
+            return subprocess.run([*gpg, *words], input=text, check=True, capture_output=True).stdout
+
+        then = ["--faked-system-time", "20200101T000000"]
+        told(*then, "--quick-gen-key", "an old one", "ed25519", "sign", "1d")
+        signed = told(*then, "--clearsign", text=b"text\n")
+        public = tmp_path / "key.asc"
+        public.write_bytes(told("--armor", "--export"))
+        with imported_key(public) as key:
+            with pytest.raises(VerificationError, match="has expired; what it signed before is good again"):
+                open_clear_signed(signed, key)
+            told("--quick-set-expire", key.fingerprint, "never")
+        public.write_bytes(told("--armor", "--export"))
+        with imported_key(public) as key:
+            assert open_clear_signed(signed, key).rstrip() == b"text"
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=True)
 
 
 def test_trailing_blanks_are_not_taken_for_content(check: Checker, run: Path) -> None:

@@ -34,7 +34,7 @@ _MAX_KEY_BYTES = 1024 * 1024
 _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
 _STATUS = re.compile(r"^\[GNUPG:\] (\w+)", re.MULTILINE)
 _EXACTLY_ONE = ("NEWSIG", "GOODSIG", "VALIDSIG")
-_NEVER = {"BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE", "ERROR", "KEYREVOKED"}
+_NEVER = {"BADSIG", "ERRSIG", "EXPSIG", "REVKEYSIG", "NODATA", "FAILURE", "ERROR", "KEYREVOKED"}
 
 
 class UnusableKeyError(Exception):
@@ -84,6 +84,11 @@ def open_clear_signed(text: bytes, key: OpenPgpKey) -> bytes:
     _check_frame(text)
     result = key.gpg.decrypt(text)
     statuses = _STATUS.findall(result.stderr)
+    if "EXPKEYSIG" in statuses:
+        raise VerificationError(
+            f"the key {key.fingerprint} has expired; what it signed before is good again with its public half as its "
+            "owner hands it out after extending it (gpg --quick-set-expire)"
+        )
     if bad := _NEVER.intersection(statuses):
         raise VerificationError(f"gpg does not accept the signature: {', '.join(sorted(bad))}")
     if result.returncode != 0 or any(statuses.count(word) != 1 for word in _EXACTLY_ONE):
