@@ -1,9 +1,11 @@
 """Connections that are kept, and what servers do to them."""
 
+import contextlib
 import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -120,6 +122,39 @@ def test_connections_do_not_outlive_their_pool() -> None:
         del forgotten
         with pytest.raises(OSError, match="Bad file descriptor"):
             connection.send(b"x")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"x"),
+    ],
+)
+def test_an_answer_that_comes_in_drops_is_given_up(first: bytes, then: bytes) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client, contextlib.suppress(OSError):
+                client.sendall(first)
+                while not over.wait(0.02):
+                    client.sendall(then)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        connection = Connection(Origin("http", "127.0.0.1", listener.getsockname()[1]), TLS)
+        connection.begin(0.2)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connection.answer("PUT", 1000)
+        assert time.monotonic() - began < 1
+        assert not connection.usable
+        connection.close()
+        over.set()
+        thread.join(5)
 
 
 def test_answer_that_does_not_come_is_an_error() -> None:

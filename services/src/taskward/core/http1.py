@@ -7,17 +7,20 @@ Redirects are not followed and nothing is repeated.
 
 import contextlib
 import http.client
+import io
 import select
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 CONNECT_TIMEOUT_S: Final = 10.0
+_STEPS_OF_AN_ANSWER: Final = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Connection:
 
     def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
         """Connects; raises OSError."""
-        self.reused, self.usable = False, True
+        self.reused, self.usable, self._timeout_s = False, True, CONNECT_TIMEOUT_S
         raw = socket.create_connection((origin.host, origin.port), CONNECT_TIMEOUT_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,8 +78,8 @@ class Connection:
             raise
 
     def begin(self, timeout_s: float) -> None:
-        """A new request; no single step of it may take longer than `timeout_s`."""
-        self.usable = False
+        """A new request; no single step of it may take longer than `timeout_s`, its answer not longer than twice."""
+        self.usable, self._timeout_s = False, timeout_s
         self._socket.settimeout(timeout_s)
 
     def send(self, data: bytes | memoryview) -> None:
@@ -90,6 +93,8 @@ class Connection:
             OSError, HTTPException: there is none, or it ends too early.
         """
         with http.client.HTTPResponse(self._socket, method=method) as response:
+            response.fp.close()
+            response.fp = io.BufferedReader(_Incoming(self._socket, self._timeout_s))
             response.begin()
             content = response.read(most_bytes)
             if response.length and len(content) < most_bytes:
@@ -112,6 +117,26 @@ class Connection:
     def close(self) -> None:
         """Ends the connection."""
         self._socket.close()
+
+
+class _Incoming(io.RawIOBase):
+    """What comes in for one answer; a server that sends a byte now and then, or 100 Continue for ever, is given up."""
+
+    def __init__(self, connected: socket.socket, timeout_s: float) -> None:
+        self._socket, self._timeout_s = connected, timeout_s
+        self._deadline = time.monotonic() + _STEPS_OF_AN_ANSWER * timeout_s
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What has come; raises OSError when nothing does, or the answer takes too long."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._socket.settimeout(min(left_s, self._timeout_s))
+        return self._socket.recv_into(buffer)
 
 
 class Line:
