@@ -10,8 +10,21 @@ from simulators.redis import RedisServer
 from taskward.core.acl import ROLES
 
 OTHERS = {
-    "executor": ["tw:creds:a/0", "rq:queue:upload:intermediate", "tw:manifest:a/0", "rq:worker:uploader-1"],
-    "uploader": ["rq:queue:execute", "rq:job:x-1", "tw:peer:127.0.0.1", "tw:log:secret", "rq:worker:executor-1"],
+    "executor": [
+        "tw:creds:a/0",
+        "rq:queue:upload:intermediate",
+        "tw:manifest:a/0",
+        "rq:worker:uploader-1",
+        "rq:workers",
+    ],
+    "uploader": [
+        "rq:queue:execute",
+        "rq:job:x-1",
+        "tw:peer:127.0.0.1",
+        "tw:log:secret",
+        "rq:worker:executor-1",
+        "rq:workers",
+    ],
     "proxy": ["tw:task:a/0", "tw:run:a/0", "tw:upload:a/0", "tw:log:x", "rq:queue:execute", "tw:manifest:a/0"],
     "gateway": ["tw:creds:a/0", "tw:task:a/0", "tw:run:a/0", "tw:upload:a/0", "tw:peer:127.0.0.1", "rq:queue:execute"],
     "claimer": ["tw:peer:127.0.0.1", "tw:log:x", "rq:workers:execute", "rq:results:x-1"],

@@ -35,7 +35,7 @@ def _consume(queue: Queue, worker: str) -> str:
     return (
         f"~rq:queue:{q} ~rq:queue:{q}:intermediate ~rq:queue:{q}:intermediate:first_seen:{p}-* ~rq:job:{p}-* "
         f"~rq:job::{p}-* ~rq:results:{p}-* ~rq:execution:{p}-* ~rq:executions:{p}-* {registries} "
-        f"~rq:worker:{worker}-* ~rq:workers:{q} ~rq:workers ~rq:queues %R~rq:groups %R~rq:rl-keys"
+        f"~rq:worker:{worker}-* ~rq:queues %R~rq:groups %R~rq:rl-keys"
     )
 
 
