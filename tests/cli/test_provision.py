@@ -1,5 +1,7 @@
 import pwd
 import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -102,3 +104,10 @@ def test_planted_link_in_place_of_the_token_is_replaced_not_followed(settings: S
     assert victim.read_text() == "untouched"
     assert not settings.layout.access_token.is_symlink()
     assert victim.stat().st_uid == 0
+
+
+def test_where_too_few_files_may_be_open_nothing_is_started(write_config: WriteConfig) -> None:
+    argv = ["prlimit", "--nofile=256", "--", str(Path(sys.prefix) / "bin/taskward"), "up", "--detach", "--config"]
+    done = subprocess.run([*argv, str(write_config())], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 64
+    assert "only 256 files may be open here; the worker needs 1024" in done.stderr

@@ -12,6 +12,9 @@ from taskward.cli.provision import replace
 
 LOG_BYTES: Final = 20 << 20
 LOG_BACKUPS: Final = 3
+OPEN_FILES: Final = 1024
+"""What supervisord wants to be able to open, or it does not start."""
+
 _STEADY_S: Final = 1
 _HOPELESS: Final = "64,78"
 """Exit codes of programs that need a person: they are not started again at once, but as those given up (`restarts`)."""
@@ -26,7 +29,7 @@ def configuration(state_dir: Path, programs: Sequence[Program]) -> str:
             _section("supervisord", {
                 "nodaemon": "true", "pidfile": f"{home}/supervisord.pid", "directory": str(state_dir), "umask": "022",
                 "logfile": f"{state_dir}/var/log/supervisord.log", "logfile_maxbytes": str(LOG_BYTES),
-                "logfile_backups": str(LOG_BACKUPS), "childlogdir": f"{state_dir}/var/log", "minfds": "1024",
+                "logfile_backups": str(LOG_BACKUPS), "childlogdir": f"{state_dir}/var/log", "minfds": str(OPEN_FILES),
                 "strip_ansi": "true", **({"user": "root"} if os.geteuid() == 0 else {}),
             }),
             _section("rpcinterface:supervisor", {

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,7 @@ class Worker:
 
     @contextmanager
     def _ready_to_start(self) -> Iterator[None]:
+        _require_open_files(supervisord.OPEN_FILES)
         with _exclusive(self.state_dir):
             with explained(self.state_dir), suppress(FileNotFoundError, NotADirectoryError):
                 self.state_dir.stat()
@@ -97,6 +99,12 @@ class Worker:
             with explained(self.state_dir):
                 supervisord.write_configuration(self.state_dir, programs(self.settings, self._devcluster))
             yield
+
+
+def _require_open_files(wanted: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ConfigurationError(f"only {hard} files may be open here; the worker needs {wanted}: raise `ulimit -Hn`")
 
 
 @contextmanager
