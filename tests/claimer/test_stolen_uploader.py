@@ -56,11 +56,10 @@ def test_a_run_whose_uploads_were_taken_back_is_no_success_in_the_next_life(rig:
     assert rig.status(run)["reasonResolved"] == "internal-error"
 
 
-@pytest.mark.parametrize("garbage", [b"\xff", "", "a/b/c", "x" * 100_000])
-def test_an_inbox_that_names_no_run_is_read_on(rig: Rig, garbage: str | bytes) -> None:
+def test_an_inbox_that_names_no_run_is_read_on(rig: Rig) -> None:
     run, thief = rig.claimed(), rig.server.client("uploader")
     with serving(rig, rig.resolver) as freed:
-        thief.rpush(keys.INBOX, garbage)
+        thief.rpush(keys.INBOX, b"\xff", "", "a/b/c", "x" * 100_000)
         rig.uploaded(run, COMPLETED)
         assert freed.wait(WITHIN_S)
 
