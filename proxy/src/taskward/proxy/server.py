@@ -1,6 +1,7 @@
 """gunicorn, set up from the proxy's own settings: one process, because credentials live in one place."""
 
 import resource
+import signal
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,6 +79,7 @@ class ProxyServer(_Application):  # type: ignore[misc]  # see above
             "control_socket_disable": True,
             "worker_tmp_dir": str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None,
             "proc_name": "taskward-proxy",
+            "post_fork": _forked,
             "http_parser": "python",
             "limit_request_line": 0,  # `head` has counted already
             "limit_request_field_size": MAX_HEAD_BYTES,
@@ -88,6 +90,11 @@ class ProxyServer(_Application):  # type: ignore[misc]  # see above
             "logger_class": _ServerLog,
             "loglevel": "error",
         }
+
+
+def _forked(_arbiter: object, _worker: object) -> None:
+    """The worker has the arbiter's handler until it sets its own, which would lose a SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def build_app(settings: Settings, redis: store.Store, vault: Vault) -> ProxyApp:

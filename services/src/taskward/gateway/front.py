@@ -151,6 +151,7 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
             "umask": 0o007,
             "control_socket_disable": True,
             "proc_name": "taskward-gateway",
+            "post_fork": _forked,
         }.items():
             self.cfg.set(name, value)
 
@@ -165,6 +166,11 @@ class GatewayServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no t
         )
         self.shells.start()
         return create_app(self._settings, self._registry, self.follower, self.shells, metrics)
+
+
+def _forked(_arbiter: object, _worker: object) -> None:
+    """The worker has the arbiter's handler until it sets its own, which would lose a SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _head_is_complete(sock: socket.socket) -> bool:
