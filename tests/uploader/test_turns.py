@@ -1,5 +1,6 @@
 """A run with many files beside others: they take turns."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -7,7 +8,9 @@ import pytest
 
 from simulators.patience import until
 from taskward.core.ids import RunId
+from taskward.core.settings import UploaderSettings
 from taskward.uploader.service import Service
+from taskward.uploader.turn import Turns
 from uploader.site import Site
 
 COUNT = 60
@@ -17,7 +20,7 @@ COUNT = 60
 def hasty(site: Site) -> Iterator[Service]:
     """A process whose turns are over at once."""
     with closing(site.service()) as service:
-        service.turns = type(service.turns)(service.redis, 0.0)
+        service.turns = Turns(service.redis, 0.0)
         yield service
 
 
@@ -73,6 +76,21 @@ def test_each_turn_gets_something_done(site: Site, hasty: Service) -> None:
         turns += 1
         assert hasty.turns.next(other)
     assert turns < COUNT
+
+
+def test_storage_that_was_given_up_in_one_turn_is_not_waited_for_as_long_in_the_next(site: Site) -> None:
+    site.settings = UploaderSettings(concurrency=2, give_up_after_s=0.5)
+    for n in range(20):
+        site.cloud.faults[f"public/{n}"] = [503] * 100
+    site.left_by_the_executor(*(site.file(f"public/{n}", b"x") for n in range(20)))
+    other = site.second_run()
+    began = time.monotonic()
+    with closing(site.service()) as service:
+        service.turns = Turns(service.redis, 0.0)
+        while not upload(service, site.run):
+            service.turns.next(other)
+    assert time.monotonic() - began < 4
+    assert site.outcome.reason == "resource-unavailable"
 
 
 def test_a_small_run_is_done_long_before_a_large_one_that_came_first(site: Site) -> None:

@@ -40,6 +40,7 @@ from taskward.uploader.turn import Turn, Turns
 _SIGNER_PAUSE_S: Final = 1.0
 _DENIED_S: Final = 10.0
 _TURN_S: Final = 2.0
+_MOST_BEGUN: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -62,6 +63,7 @@ class Service:
         self.records = Records(self.redis)
         self.threads = ThreadPoolExecutor(self.settings.concurrency, "upload")
         self.turns = Turns(self.redis, self.turn_s)
+        self._begun: dict[RunId, RunUpload] = {}
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -97,6 +99,7 @@ class Service:
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
         self.records.batch_done(run, batch)
+        self._begun.pop(run, None)
         return True
 
     def _send(self, run: RunId, batch: int, turn: Turn) -> bool:
@@ -108,8 +111,12 @@ class Service:
             return self._batch(run, index.signed, entries).send(self.threads, self.settings.concurrency, turn.is_over)
 
     def _batch(self, run: RunId, signed: bool, entries: list[tuple[int, Entry]]) -> Batch:
-        """Of a run that the queue has resolved itself nothing more is sent but its log."""
-        return Batch(self._of(run, signed, until_decided=True), self.layout.outbox(run), entries)
+        """Of a run that the queue has resolved itself nothing more is sent but its log. What was learnt in one turn of
+        a run, as that storage is away, is known in the next."""
+        if len(self._begun) >= _MOST_BEGUN:
+            self._begun.clear()
+        upload = self._begun.setdefault(run, self._of(run, signed, until_decided=True))
+        return Batch(upload, self.layout.outbox(run), entries)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -131,7 +138,8 @@ class Service:
         if record is None or record.phase not in ACTIVE_BEFORE_UPLOAD or entry is None:
             return
         try:
-            self._batch(run, True, [(0, entry)]).send(self.threads, 1)
+            upload = self._of(run, signed=True, until_decided=True)
+            Batch(upload, self.layout.outbox(run), [(0, entry)]).send(self.threads, 1)
         except ClaimLost as error:
             for_run(_logger, run).warning(str(error))
 
