@@ -94,7 +94,8 @@ def test_features_start_in_order_and_stop_in_reverse(run: Callable[..., Result])
         (EngineFailed("no"), "internal-error"),
         (EngineExhausted("no processes"), "intermittent-task"),
         (OSError(errno.EAGAIN, "no processes"), "intermittent-task"),
-        (OSError(errno.ENOSPC, "No space left on device"), "internal-error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "intermittent-task"),
+        (OSError(errno.EIO, "Input/output error"), "internal-error"),
         (RuntimeError("no"), "internal-error"),
     ],
 )
