@@ -132,8 +132,4 @@ def _file(site: Site, downloads: Downloads, mount: FileMount, place: str) -> Non
             site.say(f"Decompressing {mount.format} file {content.place} to '{place}'")
         else:
             site.say(f"Copying file '{content.place}' to '{place}'")
-        try:
-            site.porter.ask("file", content.fd, place=place, **site.unpacking(mount.format))
-        except MountFailed as error:
-            what = f"{f'decompress {mount.format}' if mount.format else 'copy'} file {content.place} ({mount.content})"
-            raise MountFailed(f"Could not {what} to '{place}': {str(error).removeprefix('[mounts] ')}") from error
+        site.porter.ask("file", content.fd, place=place, source=content.place, **site.unpacking(mount.format))

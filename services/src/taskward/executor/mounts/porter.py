@@ -51,7 +51,7 @@ def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]
     def file(request: Mapping[str, Any], received: Sequence[int]) -> Answer:
         with places.new_file(request["place"]) as target:
             if request["format"]:
-                unpack.decompress(request, received[0], target)
+                _decompress(request, received[0], target)
             else:
                 copy(received[0], target)
         return {}, ()
@@ -61,6 +61,14 @@ def porter(home: str, ca: str, limits: fetch.Limits) -> Callable[[socket], None]
         "directory": directory, "file": file, "unpack": unpack.unpack,
     }  # fmt: skip
     return serve(handlers, limits.longest_s + _SLACK_S)
+
+
+def _decompress(request: Mapping[str, Any], source: int, target: int) -> None:
+    try:
+        unpack.decompress(request, source, target)
+    except Refused as refused:
+        what = f"{request['format']} file {request['source']} to '{request['place']}'"
+        raise Refused(f"Could not decompress {what}: {refused}") from refused
 
 
 def _hash(_request: Mapping[str, Any], received: Sequence[int]) -> Answer:
