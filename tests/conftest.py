@@ -22,10 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.lower() in ("http_proxy", "https_proxy", "all_proxy") or name.startswith(("TASKCLUSTER_", "TASKWARD_")):
             del os.environ[name]
-    # a shell starts what it runs in the background with SIGINT ignored, and everything that we start inherits that:
-    # then no test could interrupt anything
+    # a shell starts what it runs in the background with SIGINT ignored, nohup with SIGHUP, and everything that we start
+    # inherits that: then no test could interrupt anything
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
