@@ -4,6 +4,7 @@ The worker takes a job's id from its queue. The job's process fetches and regist
 and a proof of life that nobody had before: should it die, the reaper gives the job back, whoever else lives.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -85,7 +86,8 @@ class ForkingWorker(SafeWorker):
         """Tells the jobs' processes that their time is limited."""
         super().handle_warm_shutdown_request()
         for pid in self._children.numbers().values():
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
+                os.kill(pid, signal.SIGTERM)
 
     def teardown(self) -> None:
         """Waits for them."""
