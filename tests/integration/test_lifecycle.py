@@ -181,7 +181,7 @@ def test_a_canceled_task_is_dead_within_a_poll(stack: Stack) -> None:
     stack.client().cancelTask(run.task_id)
     until(lambda: not Path(f"/proc/{pid}").exists(), "the task is dead", 5)
     assert stack.resolution(run) == ("exception", "canceled")
-    until(lambda: stack.record(run) is None or stack.record(run).phase == "resolved", "the slot is free")  # type: ignore[union-attr]
+    until(lambda: (record := stack.record(run)) is None or record.phase == "resolved", "the slot is free")
 
 
 def test_every_credential_renewal_reaches_the_task(tmp_path: Path) -> None:

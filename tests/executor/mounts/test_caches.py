@@ -120,8 +120,8 @@ def test_a_later_mount_that_fails_does_not_cost_the_cache(mounting: Bench, web: 
     assert run(mounting, COUNT).output == ["2"]
 
 
-def test_two_tasks_at_once_get_two_instances(mounting: Bench) -> None:
-    mounting.use(worker={"capacity": 2})
+def test_two_tasks_at_once_get_two_instances(mounting: Bench, web: Web) -> None:
+    mounting.use(worker={"capacity": 2}, taskcluster={"root_url": web.url})
     run(mounting, COUNT)
     claimed, job = start(mounting, COUNT)
 
