@@ -55,7 +55,7 @@ def test_who_is_not_answered_hears_why(question: Question, change: dict[str, obj
     ("script", "ends", "reason"),
     [
         (b"", True, "ended"),
-        (b"+OK\r\n$5\r\nhal", True, "ended|Broken pipe"),
+        (b"+OK\r\n$5\r\nhal", True, "ended|Broken pipe|reset by peer"),
         (b"+OK\r\n$900\r\n", False, "timed out"),
         (b"HTTP/1.1 400 Bad Request\r\n", False, "Protocol error"),
         (b"-LOADING Redis is loading\r\n", False, "LOADING"),
